@@ -1,0 +1,175 @@
+"""Values that cannot work, refused before anything is sent; nothing is ever repaired."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from claude_ping.records import Credential, Failure, Fault, PingError, Secret
+
+DEFAULT_BASE_URL = "https://api.anthropic.com"
+CONSOLE_KEYS = "https://platform.claude.com/settings/keys"
+
+_PLACEHOLDER = re.compile(
+    r"""(?ix) <.*> | .*(\.\.\.|…).* | (sk-)?(ant-)?(api\d\d-)?[x*_-]+
+    | .*(your|my|replace|insert|change|paste|enter|add)[-_ ]?
+      (me|this|here|with|anthropic|claude|api|key|secret|token).*
+    | (sk-ant-)?(api\d\d-)?
+      (placeholder|dummy|example|secret|token|key|api[-_]?key|none|null|todo)"""
+)
+_UNEXPANDED = re.compile(r"\$\{\{.*\}\}|\$\{?\w+\}?|\{\{.*\}\}|%\w+%")
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING_HEADERS = ("content-length", "transfer-encoding", "connection")
+_SECRET_HEADER = re.compile(r"(?i)key|token|secret|auth|cookie|password|session")
+_CHARACTER_NAMES = {"\n": "a line break", "\r": "a line break", "\t": "a tab", " ": "a blank"}
+_USUAL_KEY = re.compile(r"sk-ant-api03-.{95}", re.DOTALL)
+
+# What a credential's first characters say against it.
+_SUSPICIOUS_PREFIXES = (
+    ("sk-ant-admin", "an Admin API key, which cannot send messages"),
+    ("sk-ant-api01-", "an Enterprise admin key, which cannot send messages"),
+    ("sk-ant-oat", "an OAuth access token, not an API key"),
+    ("sk-ant-ort", "an OAuth refresh token, which no request may carry"),
+    ("sk-ant-sid", "a browser session, not an API key"),
+    ("sk-proj-", "an OpenAI key"),
+    ("sk-or-", "an OpenRouter key"),
+    ("AIza", "a Google key"),
+    ("AKIA", "an AWS access key"),
+    ("gsk_", "a Groq key"),
+    ("xai-", "an xAI key"),
+    ("hf_", "a Hugging Face token"),
+    ("ghp_", "a GitHub token"),
+    ("github_pat_", "a GitHub token"),
+)
+
+
+def refuse(message: str, *hints: str, known: Sequence[str] = ()) -> NoReturn:
+    """Raise the PingError of a setting that cannot work."""
+    raise PingError(Failure(Fault.CONFIG, message, known=tuple(known), hints=hints[:3]))
+
+
+def check_credential(value: str, where: str) -> None:
+    """Refuse a key or token that no API could accept, saying why but never showing it."""
+    size = f"({len(value)} characters; the value is not shown)"
+    bare = value.strip()
+    if _UNEXPANDED.fullmatch(bare):
+        refuse(
+            f"{where} is the name of a variable that nothing expanded {size}",
+            "Single quotes keep ${…} as it is; give the value itself.",
+            "In GitHub Actions: env: ANTHROPIC_API_KEY: ${{ secrets.ANTHROPIC_API_KEY }}",
+        )
+    if _PLACEHOLDER.fullmatch(bare):
+        refuse(
+            f"{where} is a placeholder, not a key {size}", f"Put your own key there: {CONSOLE_KEYS}"
+        )
+    if re.match(r"(?i)bearer\b", bare):
+        refuse(
+            f"{where} begins with the word Bearer {size}",
+            "Remove the word: it belongs into the authorization header, and is added there.",
+        )
+    if bare[0] in "'\"`" or bare[-1] in "'\"`":
+        refuse(
+            f"{where} has quotes around it {size}",
+            "Remove them: docker --env-file, CI variables and Windows' set keep quotes.",
+        )
+    if character := unprintable(value, allowed=""):
+        refuse(
+            f"{where} contains {character} of {len(value)} (the value is not shown)",
+            "Set it again without that character; in a shell: printf %s, not echo.",
+        )
+
+
+def unprintable(text: str, allowed: str = " \t") -> str | None:
+    """Name the first character that is neither visible ASCII nor allowed, and its position."""
+    for position, character in enumerate(text, 1):
+        if "!" <= character <= "~" or character in allowed:
+            continue
+        kind = "control" if character < " " or character == "\x7f" else "non-ASCII"
+        name = _CHARACTER_NAMES.get(character, f"a {kind} character")
+        return f"{name} (U+{ord(character):04X}) at position {position}"
+    return None
+
+
+def suspicion(credential: Credential) -> str | None:
+    """Say what kind of other credential this one looks like; a guess, as gateways take any."""
+    value = credential.secret.reveal()
+    for prefix, kind in _SUSPICIOUS_PREFIXES:
+        is_at_home = prefix == "sk-ant-oat" and credential.kind == "auth_token"
+        if value.startswith(prefix) and not is_at_home:
+            return (
+                f"{credential.name} ({credential.source}) looks like {kind};"
+                f" make a key at {CONSOLE_KEYS}"
+            )
+    return None
+
+
+def is_unusual_length(value: str) -> bool:
+    """Whether a key of the common kind has not the length that all of them have had so far."""
+    return value.startswith("sk-ant-api03-") and not _USUAL_KEY.fullmatch(value)
+
+
+def check_base_url(url: str, where: str) -> None:
+    """Refuse a URL that requests cannot be sent to, or that would expose the key on the way."""
+    shown = re.sub(r"//[^/]*@", "//…@", url)
+    example = f"For example {DEFAULT_BASE_URL}"
+    if shown != url:
+        refuse(
+            f"{where} has a user name or password in it: {shown}",
+            "Send it as a header instead: ANTHROPIC_CUSTOM_HEADERS='authorization: Basic …'",
+        )
+    if character := unprintable(url, allowed=""):
+        refuse(f"{where} contains {character}", example)
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        refuse(f"{where} has no scheme: {shown}", f"Write https://{url}", example)
+    if scheme.lower() not in ("http", "https"):
+        refuse(f"{where} is not an http or https URL: {shown}", example)
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(\d{1,5}))?", authority)
+    if not match or not match[1] or not 1 <= int(match[2] or 1) <= 65535:
+        refuse(f"{where} has a bad host or port: {shown}", example)
+    if "?" in rest or "#" in rest:
+        refuse(f"{where} has a query or a fragment, but /v1/messages follows it: {shown}", example)
+    if scheme.lower() == "http" and not is_loopback(match[1].strip("[]")):
+        refuse(
+            f"{where} is plain http to a host that is not this machine: {shown}",
+            f"Use https://{rest}",
+            known=["The key would cross the network readable by everyone on the way."],
+        )
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether the host, as a URL names it, is this machine itself."""
+    return bool(_LOOPBACK.fullmatch((host or "").lower()))
+
+
+def is_default_host(base_url: str) -> bool:
+    """Whether requests go to the API itself, not to a gateway."""
+    return urlsplit(base_url).hostname == urlsplit(DEFAULT_BASE_URL).hostname
+
+
+def header_problem(name: str, value: str) -> str | None:
+    """Say what keeps a header from being sent, if anything does."""
+    if not _HEADER_NAME.fullmatch(name):
+        return f"{name!r} is not a header name"
+    if name.lower() in _FRAMING_HEADERS:
+        return f"{name} follows from the request and cannot be set"
+    if character := unprintable(value):
+        return f"the value of {name} contains {character}"
+    return None
+
+
+def masked(name: str, value: str) -> str | Secret:
+    """Wrap the value of a header whose name says that it is nobody's business."""
+    return Secret(value) if _SECRET_HEADER.search(name) else value
+
+
+def url_secrets(url: str) -> Iterator[Secret]:
+    """Yield what stands before the @ of a URL, and the password in it."""
+    userinfo = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    if userinfo:
+        yield Secret(userinfo)
+        yield Secret(userinfo.partition(":")[2] or userinfo)

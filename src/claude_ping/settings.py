@@ -1,0 +1,348 @@
+"""Decide each setting's value and remember where it came from."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, NoReturn
+
+import dotenv
+import dotenv.parser
+
+from claude_ping import checks
+from claude_ping.checks import DEFAULT_BASE_URL, refuse
+from claude_ping.records import Credential, Secret, Settings
+
+API_KEY = "ANTHROPIC_API_KEY"
+AUTH_TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 a variable's name
+BASE_URL = "ANTHROPIC_BASE_URL"
+WORKSPACE_ID = "ANTHROPIC_WORKSPACE_ID"
+CUSTOM_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+VARIABLES = (API_KEY, AUTH_TOKEN, BASE_URL, WORKSPACE_ID, CUSTOM_HEADERS)
+
+ENVIRONMENT = "the environment"
+MAX_ENV_FILE = 1 << 20  # bytes
+MIN_HIDDEN = 8  # characters; hiding a shorter value would garble every output
+
+_MISNAMED = re.compile(
+    r"(?i)(?!ANTHROPIC_(API_KEY|AUTH_TOKEN|IDENTITY_TOKEN|IDENTITY_TOKEN_FILE"
+    r"|WEBHOOK_SIGNING_KEY)$)\w*(claude|anthropic|antropic|anthorpic)\w*(key|token)s?"
+)
+_OTHER_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+
+
+class Options(NamedTuple):
+    """What the command line says about settings."""
+
+    env_file: str | None = None
+    base_url: str | None = None
+    headers: Sequence[tuple[str, str]] = ()
+
+
+class Layer(NamedTuple):
+    """One place that settings are looked for in."""
+
+    label: str
+    values: Mapping[str, str | None]
+    lines: Mapping[str, int] = {}
+    malformed: Sequence[tuple[int, str | None]] = ()  # line number, name if one is recognizable
+    is_found_file: bool = False  # nobody named it: it came with the folder
+
+    def place(self, name: str) -> str:
+        """Where this layer holds the setting, in words."""
+        return f"{self.label} (line {self.lines[name]})" if name in self.lines else self.label
+
+
+class Found(NamedTuple):
+    """A setting's value, not blank, and the layer that gave it."""
+
+    name: str
+    value: str
+    layer: Layer
+
+    @property
+    def source(self) -> str:
+        return self.layer.place(self.name)
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} in {self.source}"
+
+
+def read_layers(options: Options, environ: Mapping[str, str]) -> list[Layer]:
+    """Return the places to look in, the strongest first; read at most one `.env` file."""
+    environment = Layer(ENVIRONMENT, environ)
+    if options.env_file is not None:
+        return [read_env_file(options.env_file, options.env_file), environment]
+    try:
+        path = dotenv.find_dotenv(usecwd=True)
+    except OSError:  # the working directory is gone
+        path = ""
+    if not path:
+        return [environment]
+    return [environment, read_env_file(path, os.path.relpath(path), is_found_file=True)]
+
+
+def read_env_file(path: str, label: str, *, is_found_file: bool = False) -> Layer:
+    """Read a `.env` file as python-dotenv does, and remember the line of each name."""
+    text = _read_text(path, label)
+    logging.getLogger("dotenv").addHandler(logging.NullHandler())  # its complaints are worded here
+    values = dotenv.dotenv_values(stream=io.StringIO(text))
+    lines: dict[str, int] = {}
+    malformed: list[tuple[int, str | None]] = []
+    for binding in dotenv.parser.parse_stream(io.StringIO(text)):
+        raw = binding.original.string
+        line = binding.original.line + raw[: len(raw) - len(raw.lstrip())].count("\n")
+        if binding.error or (binding.key and binding.value is None):
+            name = re.match(r"(?:export\s+)?([A-Z][A-Z0-9_]*)\b", raw.lstrip())
+            malformed.append((line, name[1] if name else None))
+        elif binding.key:
+            lines[binding.key] = line
+    return Layer(label, values, lines, malformed, is_found_file)
+
+
+def _read_text(path: str, label: str) -> str:
+    known = [f"It is {os.path.abspath(path)}"]
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_ENV_FILE + 1)
+    except FileNotFoundError:
+        refuse(f"--env-file {label} does not exist", known=[f"Looked for {os.path.abspath(path)}"])
+    except IsADirectoryError:
+        refuse(f"{label} is a folder, not a .env file", known=known)
+    except (OSError, ValueError) as error:
+        refuse(f"cannot read {label}: {getattr(error, 'strerror', error)}", known=known)
+    if len(data) > MAX_ENV_FILE:
+        refuse(f"{label} is larger than 1 MiB, so it is not a .env file", known=known)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data:
+        save = "Save it as UTF-8; in PowerShell: Set-Content -Encoding utf8 (its > writes UTF-16)."
+        refuse(f"{label} is UTF-16 or binary, not UTF-8 text", save, known=known)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"byte 0x{data[error.start]:02x} in line {line}"
+        refuse(f"{label} is not UTF-8 text: {byte}", "Save it as UTF-8.", known=known)
+
+
+def secrets(options: Options, layers: Iterable[Layer]) -> Iterator[Secret]:
+    """Yield every value that no output may show, whether it is used or not."""
+    headers = list(options.headers)
+    for layer in layers:
+        for name, value in layer.values.items():
+            if value and (name in (API_KEY, AUTH_TOKEN) or _MISNAMED.fullmatch(name)):
+                yield from _forms(value)
+        headers += [(name, value) for name, _, value in _header_lines(layer.values)]
+        yield from checks.url_secrets(layer.values.get(BASE_URL) or "")
+    for name, value in headers:
+        if isinstance(checks.masked(name, value), Secret):
+            yield from _forms(value)
+    yield from checks.url_secrets(options.base_url or "")
+
+
+def _forms(value: str) -> Iterator[Secret]:
+    bare = value.strip().strip("'\"`")
+    for form in (value, bare, bare.partition(" ")[2].strip()):
+        if len(form) >= MIN_HIDDEN:
+            yield Secret(form)
+
+
+def resolve(options: Options, layers: Sequence[Layer], environ: Mapping[str, str]) -> Settings:
+    """Decide every setting, or raise PingError with what to change and where."""
+    headers = _headers(options, layers)
+    keys, tokens = list(_find(API_KEY, layers)), list(_find(AUTH_TOKEN, layers))
+    found = next(iter(keys or tokens), None)
+    credential = _credential(found) if found else _header_credential(headers)
+    if credential is None:
+        _refuse_without_key(layers)
+    base_url, base_url_source = _base_url(options, layers, found)
+    shadowed = _shadowed(keys)
+    suspicion = checks.suspicion(credential) if checks.is_default_host(base_url) else None
+    warnings = [
+        *_blank_notes(layers),
+        *_header_warnings(options, layers, has_credential=found is not None),
+        _both_warning(keys, tokens),
+        shadowed,
+        suspicion,
+        _doubled_path_warning(base_url, base_url_source),
+        ca_warning(base_url, environ),
+    ]
+    return Settings(
+        credential,
+        base_url,
+        base_url_source,
+        headers,
+        tuple(warning for warning in warnings if warning),
+        shadowed,
+        suspicion,
+    )
+
+
+def _find(name: str, layers: Iterable[Layer]) -> Iterator[Found]:
+    for layer in layers:
+        value = layer.values.get(name)
+        if value and value.strip():
+            yield Found(name, value, layer)
+
+
+def _credential(found: Found) -> Credential:
+    checks.check_credential(found.value, found.where)
+    kind = "api_key" if found.name == API_KEY else "auth_token"
+    return Credential(kind, Secret(found.value), found.name, found.source)
+
+
+def _header_credential(headers: Mapping[str, str | Secret]) -> Credential | None:
+    for name, kind in (("x-api-key", "api_key"), ("authorization", "auth_token")):
+        value = headers.get(name)
+        if isinstance(value, Secret):
+            return Credential(kind, value, name, "a custom header")
+    return None
+
+
+def _header_lines(values: Mapping[str, str | None]) -> Iterator[tuple[str, str, str]]:
+    for line in (values.get(CUSTOM_HEADERS) or "").splitlines():
+        name, colon, value = line.partition(":")
+        yield name.strip(), colon, value.strip()
+
+
+def _headers(options: Options, layers: Sequence[Layer]) -> dict[str, str | Secret]:
+    """Read ANTHROPIC_CUSTOM_HEADERS as the official SDKs do; options replace its headers."""
+    headers: dict[str, str | Secret] = {}
+    for workspace in list(_find(WORKSPACE_ID, layers))[:1]:
+        name, value = "anthropic-workspace-id", workspace.value.strip()
+        _check_header(name, value, workspace.where)
+        headers[name] = value
+    for custom in list(_find(CUSTOM_HEADERS, layers))[:1]:
+        for name, colon, value in _header_lines(custom.layer.values):
+            if colon:
+                _check_header(name, value, custom.where)
+                headers[name.lower()] = checks.masked(name, value)
+    return headers | {name.lower(): checks.masked(name, value) for name, value in options.headers}
+
+
+def _check_header(name: str, value: str, where: str) -> None:
+    if problem := checks.header_problem(name, value):
+        refuse(f"{where}: {problem}", "Headers are ASCII, one a line: Name: value")
+
+
+def _base_url(
+    options: Options, layers: Sequence[Layer], credential: Found | None
+) -> tuple[str, str]:
+    if options.base_url is not None:
+        checks.check_base_url(options.base_url, "--base-url")
+        return options.base_url.rstrip("/"), "--base-url"
+    found = next(_find(BASE_URL, layers), None)
+    if found is None:
+        return DEFAULT_BASE_URL, "the default"
+    checks.check_base_url(found.value, found.where)
+    url = found.value.rstrip("/")
+    is_from_elsewhere = credential is None or credential.layer is not found.layer
+    if found.layer.is_found_file and is_from_elsewhere and url != DEFAULT_BASE_URL:
+        refuse(
+            f"{found.where} would send a key that is not from there to {url}",
+            f"Meant so? Name the host yourself: claude-ping --base-url {url}",
+            f"Or take both from the file: claude-ping --env-file {found.layer.label}",
+            known=["A .env that came with a folder must not collect a key from elsewhere."],
+        )
+    return url, found.source
+
+
+def _blank_notes(layers: Iterable[Layer]) -> Iterator[str]:
+    for layer in layers:
+        for name in VARIABLES:
+            value = layer.values.get(name)
+            if value is not None and not value.strip():
+                yield f"{name} in {layer.place(name)} is empty, which counts as not set"
+
+
+def _header_warnings(
+    options: Options, layers: Sequence[Layer], *, has_credential: bool
+) -> Iterator[str]:
+    for custom in list(_find(CUSTOM_HEADERS, layers))[:1]:
+        if any(name and not colon for name, colon, _ in _header_lines(custom.layer.values)):
+            yield f"a line of {custom.where} has no colon and is ignored, as the SDKs do"
+    names = {name.lower() for name in _headers(options, layers)}
+    if has_credential and names & {"x-api-key", "authorization"}:
+        yield "a custom header carries a credential of its own, sent as it is"
+    for name, value in options.headers:
+        if isinstance(checks.masked(name, value), Secret):
+            yield f"-H {name}: every user of this machine can read the arguments of a command"
+
+
+def _both_warning(keys: Sequence[Found], tokens: Sequence[Found]) -> str | None:
+    if not (keys and tokens):
+        return None
+    return (
+        f"{keys[0].where} and {tokens[0].where} are both set; the key is sent."
+        " Older SDKs send both, Claude Code the token"
+    )
+
+
+def _shadowed(keys: Sequence[Found]) -> str | None:
+    for other in keys[1:]:
+        if other.layer.is_found_file and other.value != keys[0].value:
+            return (
+                f"{other.source} holds a different key, {Secret(other.value)};"
+                f" {keys[0].source} wins. Try the other: claude-ping --env-file {other.layer.label}"
+            )
+    return None
+
+
+def _doubled_path_warning(base_url: str, source: str) -> str | None:
+    if not re.search(r"/v1(/messages)?$", base_url):
+        return None
+    return (
+        f"the base URL ({source}) ends in /v1, so the request goes to {base_url}/v1/messages;"
+        " the SDKs too append /v1/messages"
+    )
+
+
+def ca_warning(base_url: str, environ: Mapping[str, str]) -> str | None:
+    """Say when a CA bundle is configured only where Python's ssl module does not look."""
+    ignored = [name for name in _OTHER_CA_VARIABLES if environ.get(name)]
+    read = environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR")
+    if not ignored or read or base_url.lower().startswith("http:"):
+        return None
+    verb = "is" if len(ignored) == 1 else "are"
+    return (
+        f"{' and '.join(ignored)} {verb} set, but Python's ssl module reads only"
+        " SSL_CERT_FILE and SSL_CERT_DIR"
+    )
+
+
+def _refuse_without_key(layers: Sequence[Layer]) -> NoReturn:
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = "the working directory, which is gone,"
+    files = [os.path.abspath(layer.label) for layer in layers if layer.label != ENVIRONMENT]
+    looked = files[0] if files else f"no .env in {folder} or any folder above it"
+    refuse(
+        f"no API key: {API_KEY} is not set",
+        *_near_misses(layers),
+        f"Put {API_KEY}=… into {os.path.join(folder, '.env')}; make a key: {checks.CONSOLE_KEYS}",
+        "To see it work without a key: claude-ping --simulate ok",
+        known=[
+            f"Looked in the environment and in {looked}"
+            if files
+            else f"Not in the environment; {looked}"
+        ],
+    )
+
+
+def _near_misses(layers: Iterable[Layer]) -> Iterator[str]:
+    """Yield what there is instead of a key, the likeliest slips first."""
+    for layer in layers:
+        for name, value in layer.values.items():
+            if value and _MISNAMED.fullmatch(name):
+                yield f"{name} is set in {layer.place(name)}; the name to set is {API_KEY}"
+        for line, malformed_name in layer.malformed:
+            example = f"{malformed_name}=…" if malformed_name else "NAME=value"
+            yield f"{layer.label} line {line} is not NAME=value; write {example}"
+        if API_KEY in layer.values:
+            yield f"{API_KEY} in {layer.place(API_KEY)} is empty"
+            if layer.values.get("GITHUB_ACTIONS"):
+                yield "GitHub gives no secrets to workflows of pull requests from forks."

@@ -1,0 +1,50 @@
+"""What every test gets: an empty environment, an empty folder, and no way out to the network."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from helpers import KEY
+
+# Drawing from all of Unicode is slow the first time. CI draws the same examples every time.
+hypothesis.settings.register_profile(
+    "ping",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+hypothesis.settings.load_profile("ping")
+
+_OURS = re.compile(
+    r"(?i)(anthropic|claude|github|ssl_cert|requests_ca|curl_ca|node_extra)_?.*"
+    r"|.*_proxy|no_color|force_color|term"
+)
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in filter(_OURS.fullmatch, list(os.environ)):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    look_up = socket.getaddrinfo
+
+    def look_up_loopback(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            pytest.fail(f"a test looked up {host}")
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_loopback)
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A good-looking key in the environment."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    return KEY
