@@ -1,0 +1,196 @@
+"""Reports as text for people. Returns strings, prints nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from claude_ping.records import Failure, Reply, Report, Retry
+
+Paint = Callable[[str, str], str]
+
+_COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
+# Control characters, lone surrogates and whatever turns the direction of text around.
+_INVISIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# The fields of a block that hold its text; anything else is shown as JSON.
+_TEXT_FIELDS = {"text": "text", "thinking": "thinking"}
+_OPAQUE_TYPES = ("redacted_thinking",)
+_HEADING_FIELDS = ("name", "id", "tool_use_id")
+_QUIET_FIELDS = ("type", "signature", "citations", "encrypted_content", "caller")
+
+
+class Look(NamedTuple):
+    """How the stream that is written to shows things."""
+
+    paint: Paint
+    width: int | None = None  # columns to wrap at; None leaves lines whole
+
+
+def plain(_style: str, text: str) -> str:
+    """Leave the text as it is."""
+    return text
+
+
+def ansi(style: str, text: str) -> str:
+    """Colour the text."""
+    return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m"
+
+
+def visible(text: str) -> str:
+    """Show control characters other than newline and tab as escapes."""
+    return _INVISIBLE.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def success(reply: Reply, report: Report, look: Look) -> str:
+    """Return the whole report of a reply."""
+    answer, message = reply.answer, reply.message
+    status = f"{answer.status} {answer.reason}".strip()
+    rows = {
+        "model": message.get("model"),
+        "stop_reason": message.get("stop_reason"),
+        "stop_sequence": message.get("stop_sequence"),
+        "usage": usage(message.get("usage")),
+        "request-id": answer.request_id,
+    }
+    shown = {
+        name: value for name, value in rows.items() if value is not None or name == "stop_reason"
+    }
+    lines = [
+        look.paint("dim", origin(report)),
+        f"{look.paint('good', f'✓ {status}')} in {report.timing.total:.2f} s",
+        *(f"  {look.paint('dim', f'{name:13}')} {inline(value)}" for name, value in shown.items()),
+    ]
+    for block in blocks(message.get("content")):
+        lines += ["", *block_lines(block, look)]
+    return "\n".join(lines)
+
+
+def origin(report: Report) -> str:
+    """Say what was sent where, and with which credential."""
+    request, settings = report.request, report.settings
+    if request is None or settings is None:
+        return ""
+    credential = settings.credential
+    return (
+        f"{request.method} {request.url}   {credential.noun} {credential.secret}"
+        f" from {credential.source}"
+    )
+
+
+def inline(value: object) -> str:
+    """Show any value in one line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def usage(counts: object) -> str | None:
+    """Show the token counts: input, cache and output, and how much of it was thinking."""
+    if not isinstance(counts, dict):
+        return None if counts is None else inline(counts)
+    cache = [
+        f"{_count(counts.get(f'cache_{kind}_input_tokens'))} cache {kind}"
+        for kind in ("read", "creation")
+        if counts.get(f"cache_{kind}_input_tokens")
+    ]
+    details = counts.get("output_tokens_details")
+    thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
+    return (
+        _count(counts.get("input_tokens"))
+        + (f" input (+ {' + '.join(cache)})" if cache else " input")
+        + f", {_count(counts.get('output_tokens'))} output tokens"
+        + (f" ({_count(thinking)} thinking)" if thinking else "")
+    )
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else inline(value)
+
+
+def blocks(content: object) -> Iterator[Any]:
+    """Yield the content blocks, or whatever stands in their place."""
+    if isinstance(content, list):
+        yield from content
+    elif content is not None:
+        yield content
+
+
+def block_lines(block: object, look: Look) -> Iterator[str]:
+    """Yield a heading and the block's text behind a gutter, so it can't pass for ours."""
+    if not isinstance(block, dict):
+        yield "  (not a content block)"
+        yield from gutter(_json(block), look)
+        return
+    kind = inline(block.get("type"))
+    names = [inline(block[name]) for name in _HEADING_FIELDS if isinstance(block.get(name), str)]
+    field = _TEXT_FIELDS.get(kind)
+    text = block.get(field) if field else None
+    is_empty = isinstance(text, str) and not text
+    yield f"  {look.paint('bold', ' '.join([kind, *names]))}{' (empty)' if is_empty else ''}"
+    if kind in _OPAQUE_TYPES:
+        return
+    if not isinstance(text, str):
+        hidden = {*_QUIET_FIELDS, *_HEADING_FIELDS} if names else _QUIET_FIELDS
+        rest = {name: value for name, value in block.items() if name not in hidden}
+        text = _json(rest) if rest else ""
+    if text:
+        yield from gutter(text, look)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def gutter(text: str, look: Look) -> Iterator[str]:
+    """Yield remote text line by line behind a bar."""
+    for line in visible(text).split("\n"):
+        yield f"  {look.paint('dim', '│')} {line}".rstrip()
+
+
+def failure(report: Report, look: Look) -> str:
+    """Return headline, what is known, the hints, and what support will ask for."""
+    diagnosis, outcome = report.diagnosis, report.outcome
+    lines = [*wrapped(inline(diagnosis.headline), "✗ ", "  ", look, "bad")]
+    for known in diagnosis.known:
+        lines += wrapped(inline(known), "  ", "  ", look)
+    for hint in diagnosis.hints:
+        lines += wrapped(inline(hint), "  • ", "    ", look)
+    trail = []
+    if report.request:
+        trail.append(inline(origin(report)))
+    if isinstance(outcome, Failure) and outcome.answer and outcome.answer.request_id:
+        trail.append(f"request-id {inline(outcome.answer.request_id)}")
+    if report.journey.attempts > 1:
+        trail.append(f"{report.journey.attempts} attempts in {report.timing.total:.1f} s")
+    lines += [look.paint("dim", f"  {line}") for line in trail]
+    return "\n".join(lines)
+
+
+def wrapped(text: str, first: str, rest: str, look: Look, style: str | None = None) -> list[str]:
+    """Break a line at blanks where the stream has a width; never inside a URL."""
+    lines = [first + text]
+    if look.width:
+        lines = (
+            textwrap.wrap(
+                text,
+                look.width,
+                initial_indent=first,
+                subsequent_indent=rest,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or lines
+        )
+    return [look.paint(style, line) for line in lines] if style else lines
+
+
+def retry(notice: Retry) -> str:
+    """Announce a wait."""
+    what = f"{notice.failure.status} {notice.failure.error_type or ''}".strip()
+    if notice.failure.status is None:
+        what = f"connection {notice.failure.fault.value}"
+    return (
+        f"{what}: waiting {notice.wait:.1f} s, then attempt {notice.attempt} of {notice.attempts}"
+    )
