@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-from helpers import KEY
+from helpers import KEY, Ran
+
+from claude_ping import cli
 
 # Drawing from all of Unicode is slow the first time. CI draws the same examples every time.
 hypothesis.settings.register_profile(
@@ -48,3 +51,14 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
     """A good-looking key in the environment."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     return KEY
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """The whole program, in process."""
+
+    def run(*argv: str) -> Ran:
+        code = cli.main(argv)
+        return Ran(code, *capsys.readouterr())
+
+    return run

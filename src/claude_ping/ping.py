@@ -1,0 +1,123 @@
+"""One ping: attempts, waits and the one clock, from a request to its outcome."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from claude_ping import api, diagnosis, transport
+from claude_ping.records import Failure, Fault, Outcome, PingError, Reply, Request, Retry
+from claude_ping.transport import Trace
+
+FIRST_WAIT = 0.5  # seconds
+LONGEST_WAIT = 8.0  # seconds, of our own choosing; a server may ask for more
+TICK = 0.5  # seconds
+
+
+class _Done(NamedTuple):
+    outcome: Outcome
+
+
+class _Crashed(NamedTuple):
+    error: BaseException
+
+
+def ping(
+    request: Request,
+    trace: Trace,
+    *,
+    retries: int,
+    on_retry: Callable[[Retry], None],
+    on_tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Return the outcome by the trace's deadline, calling `on_tick` about twice a second.
+
+    The work is done in a thread of its own: neither the deadline nor Ctrl-C could
+    otherwise end a name look-up, which no signal interrupts.
+    """
+    events: SimpleQueue[Retry | _Done | _Crashed] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            events.put(_Done(converse(request, trace, retries=retries, on_retry=events.put)))
+        except BaseException as error:  # noqa: BLE001 raised again where it can be reported
+            events.put(_Crashed(error))
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        try:
+            event = events.get(timeout=max(min(trace.remaining, TICK), 0))
+        except Empty:
+            if trace.remaining <= 0:
+                return Failure(Fault.TIMEOUT)
+            on_tick()
+            continue
+        if isinstance(event, _Crashed):
+            raise event.error
+        if isinstance(event, _Done):
+            return event.outcome
+        on_retry(event)
+
+
+def converse(
+    request: Request,
+    trace: Trace,
+    *,
+    retries: int,
+    on_retry: Callable[[Retry], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Reply | Failure:
+    """Send the request until an answer is not worth another try; never wait past the deadline."""
+    data = None if request.body is None else json.dumps(request.body).encode()
+    while True:
+        trace.begin_attempt()
+        try:
+            with transport.exchange(request, data, trace) as response:
+                return api.read_reply(api.read_answer(response))
+        except PingError as error:
+            failure = error.failure
+        if trace.attempts > retries or not diagnosis.is_worth_retrying(failure):
+            return failure
+        wait = asked_wait(failure.answer.headers if failure.answer else {})
+        if wait is None:
+            wait = backoff(trace.attempts)
+        if wait >= trace.remaining:
+            trace.unfit_wait = wait
+            return failure
+        on_retry(Retry(failure, wait, trace.attempts + 1, retries + 1))
+        sleep(wait)
+
+
+def backoff(attempt: int) -> float:
+    """Return the seconds to wait after the attempt, counted from 1, as the official SDKs do."""
+    longest = min(FIRST_WAIT * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)
+    return longest * (1 - 0.25 * random.random())  # noqa: S311 jitter needs no secrecy
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the answer asks to wait; None where it does not say so usably."""
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        text = headers.get(name, "").strip()
+        if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
+            seconds = float(text) / unit
+            if 0 < seconds < math.inf:
+                return seconds
+        elif name == "retry-after" and text:
+            return _seconds_until(text)
+    return None
+
+
+def _seconds_until(http_date: str) -> float | None:
+    try:
+        seconds = parsedate_to_datetime(http_date).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None
