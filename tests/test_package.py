@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,10 +11,13 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from helpers import KEY
 from servers import answer, hang, serving
 
-from claude_ping import __version__
+from claude_ping import __version__, settings, simulator
+from claude_ping.records import ExitCode, PingError
+from claude_ping.settings import Options
 
 PROGRAM = [sys.executable, "-m", "claude_ping"]
 
@@ -100,3 +104,28 @@ def test_ctrl_c_within_a_wait_before_a_retry_ends_at_once() -> None:
 
     assert (code, out) == (130, b"")
     assert err.decode().splitlines() == ["529: waiting 30.0 s, then attempt 2 of 3", "interrupted"]
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_example_file_holds_every_variable_and_no_usable_key() -> None:
+    example = (ROOT / ".env.example").read_text("utf-8")
+
+    named = re.findall(r"(?m)^(?:# )?(ANTHROPIC_\w+)=", example)
+    assert named == list(settings.VARIABLES)
+    layer = settings.read_env_file(str(ROOT / ".env.example"), ".env.example")
+    with pytest.raises(PingError, match="is a placeholder"):
+        settings.resolve(Options(), [layer], {})
+
+
+def test_the_readme_names_every_variable_exit_code_and_scenario() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    for variable in settings.VARIABLES:
+        assert f"| `{variable}` |" in readme
+    for code in ExitCode:
+        if code is not ExitCode.INTERRUPTED:
+            assert f"| {code.value} | `{code.name.lower()}` |" in readme
+    for scenario in simulator.SCENARIOS:
+        assert f"`{scenario}`" in readme
