@@ -270,7 +270,7 @@ def run(args: Args, environ: Mapping[str, str], screen: Screen, started: float) 
     if isinstance(report.outcome, Reply):
         screen.out(render.success(report.outcome, report, screen.out_look))
         for note in report.outcome.notes:
-            screen.err(f"note: {note}")
+            screen.note("note", note)
     else:
         screen.err(render.failure(report, screen.err_look))
     return report.diagnosis.exit_code
@@ -299,9 +299,10 @@ def _simulated(args: Args, screen: Screen) -> Iterator[tuple[Options, list[Layer
         return
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
-    screen.err(
-        f"note: simulated ({args.simulate}): a server inside claude-ping answers;"
-        " no key is read, nothing leaves this machine"
+    screen.note(
+        "note",
+        f"simulated ({args.simulate}): a server inside claude-ping answers;"
+        " no key is read, nothing leaves this machine",
     )
     with simulator.serve(args.simulate) as base_url:
         values = {settings.API_KEY: SIMULATED_KEY, settings.BASE_URL: base_url}
@@ -365,7 +366,7 @@ def _resolve(setup: Setup, screen: Screen) -> Settings:
     screen.hide(settings.secrets(setup.options, layers))
     config = settings.resolve(setup.options, layers, setup.environ)
     for warning in config.warnings:
-        screen.err(f"warning: {warning}")
+        screen.note("warning", warning)
     return config
 
 

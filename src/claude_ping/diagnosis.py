@@ -290,7 +290,7 @@ def _journey_facts(context: Context) -> dict[str, str | None]:
         else None,
         "via": f"It went by the proxy {journey.via}." if journey.via else None,
         "sent": (
-            "The request had been sent: it may be billed, and the key may have been seen."
+            "The request had been sent, with the key; it may be billed."
             if journey.sent
             else "The key was not sent."
         ),

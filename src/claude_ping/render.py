@@ -186,6 +186,12 @@ def wrapped(text: str, first: str, rest: str, look: Look, style: str | None = No
     return [look.paint(style, line) for line in lines] if style else lines
 
 
+def note(kind: str, text: str, look: Look) -> str:
+    """Return a line beside the report: a note, or a warning."""
+    styles = {"note": "dim", "warning": "warn"}
+    return "\n".join(wrapped(f"{kind}: {inline(text)}", "", "  ", look, styles[kind]))
+
+
 def retry(notice: Retry) -> str:
     """Announce a wait."""
     what = f"{notice.failure.status} {notice.failure.error_type or ''}".strip()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TextIO
 from urllib.parse import quote
 
+from claude_ping import render
 from claude_ping.records import Secret
 from claude_ping.render import Look, ansi, plain, visible
 
@@ -63,6 +64,10 @@ class Screen:
         """Print what is said about it."""
         self._erase_tick()
         self._write(self._err, text + "\n")
+
+    def note(self, kind: str, text: str) -> None:
+        """Print a note or a warning."""
+        self.err(render.note(kind, text, self.err_look))
 
     def tick(self, text: str) -> None:
         """Show on a terminal that the run is alive, on a line that the next output replaces."""

@@ -1,0 +1,101 @@
+"""How long whole processes take, beside the barest script that does the same; run by hand.
+
+    .venv/bin/python tests/benchmark.py [RUNS]
+
+Commands run in turn, so that whatever else the machine does hits all of them; medians are printed.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from servers import answer, serving
+
+KEY = "sk-ant-api03-" + "Kj4" * 31 + "AA"
+ARGPARSE = "import argparse; argparse.ArgumentParser().parse_args([])"
+BAREST = """
+import argparse, json, ssl, sys, urllib.request, dotenv
+parser = argparse.ArgumentParser()
+parser.add_argument("prompt")
+parser.add_argument("--base-url")
+args = parser.parse_args()
+key = dotenv.dotenv_values(dotenv.find_dotenv(usecwd=True))["ANTHROPIC_API_KEY"]
+body = {"model": "claude-haiku-5-5", "max_tokens": 1024,
+        "messages": [{"role": "user", "content": args.prompt}]}
+request = urllib.request.Request(
+    args.base_url + "/v1/messages", json.dumps(body).encode(),
+    {"x-api-key": key, "anthropic-version": "2023-06-01", "content-type": "application/json"})
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+with opener.open(request, timeout=120) as response:
+    message = json.load(response)
+print(response.status, message["model"], message["stop_reason"], message["usage"])
+for block in message["content"]:
+    print(block["text"])
+"""
+
+
+def measure(command: list[str], folder: str) -> tuple[float, float]:
+    """Milliseconds and peak MiB of one run."""
+    # The child's peak is told by wait4, which subprocess does not call.
+    environ = {"PATH": os.environ["PATH"], "HOME": folder}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, _, used = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return (time.perf_counter() - started) * 1000, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print a table of medians and of ratios to each group's first row."""
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 25
+    python = sys.executable
+    program = str(Path(python).with_name("claude-ping"))
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        tempfile.TemporaryDirectory() as folder,
+        serving(answer()) as server,
+    ):
+        Path(folder, ".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", "utf-8")
+        ping = ["hello", "--base-url", server.url]
+        groups = {
+            "start-up": {
+                "python -c 'import argparse'": ([python, "-c", ARGPARSE], empty),
+                "claude-ping --version": ([program, "--version"], empty),
+                "claude-ping --help": ([program, "--help"], empty),
+                "claude-ping --nonsense": ([program, "--nonsense"], empty),
+                "claude-ping, no key": ([program], empty),
+            },
+            "a ping against loopback": {
+                "the barest script": ([python, "-c", BAREST, *ping], folder),
+                "claude-ping": ([program, *ping], folder),
+            },
+        }
+        for title, rows in groups.items():
+            report(title, rows, runs)
+
+
+def report(title: str, rows: dict[str, tuple[list[str], str]], runs: int) -> None:
+    """Run the rows in turn and print them."""
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
+    for _ in range(runs + 1):
+        for name, (command, folder) in rows.items():
+            measured[name].append(measure(command, folder))
+    print(f"\n{title:28} {'ms':>7} {'ratio':>6} {'MiB':>7} {'ratio':>6}")
+    first: tuple[float, float] | None = None
+    for name, samples in measured.items():
+        time_, memory = (statistics.median(column) for column in zip(*samples[1:], strict=True))
+        first = first or (time_, memory)
+        ratios = time_ / first[0], memory / first[1]
+        print(f"{name:28} {time_:7.1f} {ratios[0]:6.2f} {memory:7.1f} {ratios[1]:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
