@@ -143,10 +143,10 @@ SETTINGS = Settings(
 )
 
 
-def shown(outcome: Reply | Failure) -> str:
+def shown(outcome: Reply | Failure, settings: Settings = SETTINGS) -> str:
     """The whole report, whichever it is."""
-    found = diagnosis.diagnose(outcome, Context(SETTINGS, REQUEST))
-    report = Report(outcome, found, REQUEST, SETTINGS)
+    found = diagnosis.diagnose(outcome, Context(settings, REQUEST))
+    report = Report(outcome, found, REQUEST, settings)
     look = render.Look(render.plain)
     if isinstance(outcome, Reply):
         diagnosis.notes(outcome, REQUEST)
@@ -206,3 +206,11 @@ def test_an_answer_is_read_in_pieces() -> None:
     answer = api.read_answer(Response(200, "OK", {}, iter([body[:5], body[5:]])))
 
     assert answer == Answer(200, "OK", {}, body, dict(MESSAGE))
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=20), STATUSES)
+def test_no_report_contains_the_key(key: str, status: int) -> None:
+    credential = SETTINGS.credential._replace(secret=Secret(key))
+
+    assert key not in shown(read(status, b""), SETTINGS._replace(credential=credential))
+    assert key not in repr(SETTINGS._replace(credential=credential))

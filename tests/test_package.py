@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import KEY
-from servers import answer, hang, serving
+from servers import Answer, answer, drip, hang, serving
 
 from claude_ping import __version__, settings, simulator
 from claude_ping.records import ExitCode, PingError
@@ -67,43 +67,71 @@ def test_closed_standard_streams_change_nothing() -> None:
     assert done.returncode == 4
 
 
-def interrupted(url: str, until: threading.Event) -> tuple[int, bytes, bytes]:
-    """Run the program, press Ctrl-C when the event has come."""
+# Runs the program with a name look-up that hangs, and says when it does.
+HANGING_LOOK_UP = [
+    sys.executable,
+    "-c",
+    """
+import socket, sys, time
+def hang(*_, **__):
+    print("asked", flush=True)
+    time.sleep(60)
+socket.getaddrinfo = hang
+from claude_ping.cli import main
+sys.exit(main())
+""",
+]
+
+
+def interrupted(command: list[str], until: Callable[[subprocess.Popen[bytes]], object]) -> str:
+    """Run the command, press Ctrl-C when `until` returns, and return what it printed on stderr."""
     process = subprocess.Popen(
-        [*PROGRAM, "--base-url", url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )
-    assert until.wait(10)
+    until(process)
+    started = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
-    return process.returncode, out, err
+    _, err = process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert time.monotonic() - started < 3
+    return err.decode()
 
 
-def test_ctrl_c_while_waiting_for_the_answer_ends_at_once() -> None:
-    asked = threading.Event()
+def test_ctrl_c_within_a_name_look_up_ends_at_once() -> None:
+    def asked(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout
+        process.stdout.readline()
 
-    def wait(connection: socket.socket, server: object) -> None:
-        asked.set()
-        hang(connection, server)  # type: ignore[arg-type]
-
-    with serving(wait) as server:
-        assert interrupted(server.url, asked) == (130, b"", b"interrupted\n")
+    assert interrupted(HANGING_LOOK_UP, asked) == "interrupted\n"
 
 
-def test_ctrl_c_within_a_wait_before_a_retry_ends_at_once() -> None:
-    asked = threading.Event()
+SLOW: dict[str, tuple[Answer, str]] = {
+    "never answers": (hang, ""),
+    "drips its headers": (drip(b"HTTP/1.1 200 OK\r\n" * 99), ""),
+    "drips its body": (drip(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 999), ""),
+    "wants a long wait": (
+        answer(529, b"", {"retry-after": "30"}),
+        "529: waiting 30.0 s, then attempt 2 of 3\n",
+    ),
+}
 
-    def refuse(connection: socket.socket, _server: object) -> None:
-        connection.sendall(answer(529, b"", {"retry-after": "30"}))
-        threading.Timer(0.3, asked.set).start()
 
-    with serving(refuse) as server:
-        code, out, err = interrupted(server.url, asked)
+@pytest.mark.parametrize("name", SLOW)
+def test_ctrl_c_ends_at_once_when_the_server(name: str) -> None:
+    slow, announced = SLOW[name]
+    with serving(slow) as server:
 
-    assert (code, out) == (130, b"")
-    assert err.decode().splitlines() == ["529: waiting 30.0 s, then attempt 2 of 3", "interrupted"]
+        def asked(process: subprocess.Popen[bytes]) -> None:
+            assert process.stderr
+            if announced:
+                assert process.stderr.readline().decode() == announced
+            while not server.requests:
+                time.sleep(0.01)
+
+        err = interrupted([*PROGRAM, "--base-url", server.url], asked)
+
+    assert err == "interrupted\n"
 
 
 ROOT = Path(__file__).parents[1]

@@ -115,6 +115,10 @@ def test_a_custom_header_can_be_the_credential() -> None:
             {"REQUESTS_CA_BUNDLE": "/ca.pem", "CURL_CA_BUNDLE": "/ca.pem"},
             "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are set",
         ),
+        (
+            {"all_proxy": "http://proxy:3128"},
+            "ALL_PROXY is set, but urllib goes by HTTPS_PROXY only",
+        ),
         ({"ANTHROPIC_API_KEY": "sk-ant-admin01-abcdefgh"}, "looks like an Admin API key"),
         ({"ANTHROPIC_API_KEY": "sk-ant-oat01-abcdefgh"}, "looks like an OAuth access token"),
         ({"ANTHROPIC_API_KEY": "sk-proj-abcdefgh"}, "looks like an OpenAI key"),
@@ -134,6 +138,7 @@ def test_what_is_odd_but_may_work_is_a_warning(environ: dict[str, str], warning:
         {"ANTHROPIC_AUTH_TOKEN": "sk-ant-oat01-abcdefgh"},
         {"ANTHROPIC_API_KEY": "sk-proj-abcdefgh", "ANTHROPIC_BASE_URL": "https://gateway.example"},
         {"ANTHROPIC_API_KEY": KEY, "REQUESTS_CA_BUNDLE": "/a", "SSL_CERT_FILE": "/a"},
+        {"ANTHROPIC_API_KEY": KEY, "ALL_PROXY": "http://a", "https_proxy": "http://b"},
         {
             "ANTHROPIC_API_KEY": KEY,
             "REQUESTS_CA_BUNDLE": "/a",
@@ -417,3 +422,19 @@ def test_the_strongest_source_wins_and_is_named(given_by: set[str]) -> None:
     hosts = {"default": "https://api.anthropic.com"}
     assert config.base_url == hosts.get(winner, f"https://{winner}.example")
     assert config.base_url_source == labels.get(winner, winner)
+
+
+HEADER_NAMES = st.from_regex(r"[xX]-[a-z0-9!#$%&'*+.^_`|~]{1,10}", fullmatch=True)
+HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126)).map(str.strip)
+
+
+@given(st.dictionaries(HEADER_NAMES.map(str.lower), HEADER_VALUES))
+def test_custom_headers_are_sent_as_they_were_written(headers: dict[str, str]) -> None:
+    lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
+    layer = Layer("the environment", {settings.API_KEY: KEY, settings.CUSTOM_HEADERS: lines})
+
+    sent = settings.resolve(Options(), [layer], {}).headers
+
+    assert headers == {
+        name: value.reveal() if isinstance(value, Secret) else value for name, value in sent.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import re
 import socket
@@ -10,7 +11,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -365,7 +365,7 @@ def test_a_dripping_body_is_left_at_the_deadline() -> None:
 # Proxies.
 
 
-@contextmanager
+@contextlib.contextmanager
 def forward_proxy(verdict: bytes = b"200 OK", password: str | None = None) -> Iterator[RawServer]:
     """A proxy that opens tunnels: to wherever it is asked, if it is asked right."""
 
@@ -552,6 +552,23 @@ def test_the_deadline_holds_within_a_tls_handshake(run: Run, key: str) -> None:
 
     assert ran.code == 6
     assert "timed out while agreeing on TLS" in ran.err
+
+
+def test_the_deadline_holds_against_a_full_accept_queue(run: Run, key: str) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # more than the queue holds; the kernel drops what comes after
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ran = run("--base-url", url, "--timeout", "0.3")
+
+    assert ran.code == 6
+    assert "timed out while connecting" in ran.err
+    assert "The key was not sent." in ran.err
 
 
 def test_only_network_errors_are_named() -> None:

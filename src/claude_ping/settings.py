@@ -168,7 +168,8 @@ def resolve(options: Options, layers: Sequence[Layer], environ: Mapping[str, str
         shadowed,
         suspicion,
         _doubled_path_warning(base_url, base_url_source),
-        ca_warning(base_url, environ),
+        _ca_warning(base_url, environ),
+        _proxy_warning(base_url, environ),
     ]
     return Settings(
         credential,
@@ -300,8 +301,14 @@ def _doubled_path_warning(base_url: str, source: str) -> str | None:
     )
 
 
-def ca_warning(base_url: str, environ: Mapping[str, str]) -> str | None:
-    """Say when a CA bundle is configured only where Python's ssl module does not look."""
+def _proxy_warning(base_url: str, environ: Mapping[str, str]) -> str | None:
+    names = {name.lower() for name, value in environ.items() if value}
+    if "all_proxy" not in names or "https_proxy" in names or base_url.lower().startswith("http:"):
+        return None
+    return "ALL_PROXY is set, but urllib goes by HTTPS_PROXY only; curl and the SDKs use both"
+
+
+def _ca_warning(base_url: str, environ: Mapping[str, str]) -> str | None:
     ignored = [name for name in _OTHER_CA_VARIABLES if environ.get(name)]
     read = environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR")
     if not ignored or read or base_url.lower().startswith("http:"):
