@@ -22,6 +22,9 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     derandomize="CI" in os.environ,
 )
+hypothesis.settings.register_profile(  # pytest --hypothesis-profile=thorough
+    "thorough", hypothesis.settings.get_profile("ping"), derandomize=False, max_examples=5000
+)
 hypothesis.settings.load_profile("ping")
 
 _OURS = re.compile(
