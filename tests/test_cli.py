@@ -99,9 +99,8 @@ def test_a_rejected_key_is_named_with_its_place_and_the_other_one_that_it_hides(
         f"  {server.url} did not accept key …j4AA (108 characters,"
         " ANTHROPIC_API_KEY from the environment).",
         f"  • {shadowed}",
+        "  • Is it a key for that gateway? It may not take Anthropic's own.",
         f"  • Is {server.url} (--base-url) the right base URL?",
-        "  • It was deleted, expired or mistyped:"
-        " compare with https://platform.claude.com/settings/keys",
         f"  POST {server.url}/v1/messages   key …j4AA from the environment",
         "  request-id req_1",
     ]
@@ -198,7 +197,7 @@ def test_standard_input_that_is_no_prompt_is_a_usage_error(
         (["--timeout", "soon"], "--timeout: expected seconds, more than 0"),
         (["--retries", "x"], "--retries: expected a whole number"),
         (["-H", "no colon sk-ant-api03-abcdefgh"], "-H/--header: expected 'NAME: VALUE'"),
-        (["-H", "na me: x"], "'na me' is not a header name"),
+        (["-H", "na me: x"], "a header's name is empty, or holds more than"),
         (["-H", "Content-Length: 3"], "Content-Length follows from the request"),
         (["-H", "x: a\nb"], "the value of x contains a line break (U+000A) at position 2"),
         (["--simulate", "nope"], "no scenario is called 'nope'; there are:\n  ok "),
@@ -206,12 +205,15 @@ def test_standard_input_that_is_no_prompt_is_a_usage_error(
         ([""], "PROMPT: must not be empty"),
         (["\udcff"], "PROMPT: not valid UTF-8 at character 1"),
         (["sk-ant-api03-abcdefgh"], "PROMPT: looks like an API key"),
+        (["-n", "x", "token-abcdefgh"], "unrecognized arguments: …"),
         (["--key=sk-ant-api03-abcdefgh"], "unrecognized arguments: --key=sk-…"),
     ],
 )
 def test_a_bad_value_is_a_usage_error_that_names_it(
-    run: Run, argv: list[str], problem: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str], problem: str
 ) -> None:
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "token-abcdefgh")
+
     ran = run(*argv)
 
     assert ran.code == 2
@@ -257,7 +259,7 @@ def test_a_wait_longer_than_the_deadline_is_not_begun(run: Run, key: str) -> Non
     assert ran.code == 8
     assert len(server.requests) == 1
     assert "The server asks to wait 3600 s." in ran.err
-    assert "A wait of 3600 s does not fit into --timeout 5." in ran.err
+    assert "A wait of 3600.0 s does not fit into --timeout 5." in ran.err
 
 
 def test_a_redirect_is_reported_and_not_followed(run: Run, key: str) -> None:
@@ -291,17 +293,73 @@ def test_a_key_that_straddles_the_cut_of_a_long_message_does_not_leak(run: Run, 
     assert key[:16] not in ran.err
 
 
+def broken(*_: object) -> None:
+    raise RuntimeError(f"key {KEY}")
+
+
+LINE = broken.__code__.co_firstlineno + 1
+
+
+def test_escapes_in_a_status_line_or_an_error_type_are_made_visible(run: Run, key: str) -> None:
+    styled = answer().replace(b"200 X", b"200 \x1b[2JOK")
+    busy = answer(529, error("\x1b[31mevil\x07", "x"), {"retry-after-ms": "1"})
+    with serving(busy, styled) as server:
+        ran = run("--base-url", server.url)
+
+    assert ran.code == 0
+    assert "✓ 200 \\x1b[2JOK in" in ran.out
+    assert "529 \\x1b[31mevil\\x07: waiting" in ran.err
+    assert "\x1b" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("echo", ["a" * 4040 + " " + KEY, " " * 4040 + KEY, KEY[:80]])
+@pytest.mark.parametrize("status", [200, 500])
+def test_no_part_of_the_key_is_left_where_a_body_is_cut(
+    run: Run, key: str, echo: str, status: int
+) -> None:
+    bodies = [echo.encode(), {"type": echo}, {"error": {"message": echo, "type": echo}}]
+    for body in bodies:
+        with serving(answer(status, body)) as server:
+            ran = run("--base-url", server.url, "--retries", "0")
+        assert key[13:30] not in ran.err
+
+
 def test_a_bug_is_one_line_without_values(
     run: Run, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError(key)
-
     monkeypatch.setattr("claude_ping.api.message_request", broken)
 
     ran = run("hello")
 
     assert ran.code == 1
-    assert ran.err.startswith("✗ a bug in claude-ping 0.1.0: RuntimeError in test_cli.py, line ")
-    assert len(ran.err.splitlines()) == 1
+    assert ran.err.splitlines() == [
+        f"✗ a bug in claude-ping: RuntimeError in test_cli.py, line {LINE}",
+        "  • Please report it, with what claude-ping -v prints.",
+    ]
+
+
+def test_a_bug_shows_its_traceback_only_when_verbose_and_never_the_key(
+    run: Run, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claude_ping.api.message_request", broken)
+
+    ran = run("-v")
+
+    assert ran.code == 1
+    assert "Traceback (most recent call last):" in ran.err
+    assert "RuntimeError: key …j4AA" in ran.err
     assert key not in ran.err
+
+
+def test_a_bug_in_the_report_itself_is_one_line_too(
+    run: Run, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claude_ping.render.success", broken)
+
+    ran = run("--simulate", "ok", "-q")
+    assert ran.code == 0
+
+    ran = run("--simulate", "ok")
+
+    assert ran.code == 1
+    assert ran.err.endswith(f"✗ a bug in claude-ping: RuntimeError in test_cli.py, line {LINE}\n")

@@ -230,6 +230,8 @@ EXAMPLES: dict[str, Example] = {
     "TLS to a plain port": Example(6, fault=Fault.TLS_NOT_TLS),
     "TLS failed": Example(6, fault=Fault.TLS_OTHER),
     "not sent": Example(3, fault=Fault.CONFIG),
+    "interrupted": Example(130, fault=Fault.INTERRUPTED),
+    "a bug": Example(1, fault=Fault.INTERNAL),
 }
 NOT_RETRYABLE = {"407 from a server", "proxy wants a password"} | {
     name for name in EXAMPLES if name.startswith("TLS")
@@ -301,7 +303,9 @@ def facts_that_can_be_known() -> set[str]:
             journey = JOURNEY._replace(unfit_wait=9.0)
             known |= diagnosis.facts(example.failure(), Context(config, request, journey, 3)).keys()
     page = Example(9, 404, HTML % b"x").failure()
-    return known | diagnosis.facts(page, Context(config, REQUEST, JOURNEY, 3)).keys()
+    for settings in (config, SETTINGS):
+        known |= diagnosis.facts(page, Context(settings, REQUEST, JOURNEY, 3)).keys()
+    return known
 
 
 def test_every_fact_that_a_rule_uses_can_be_known() -> None:

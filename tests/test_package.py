@@ -56,6 +56,31 @@ def test_a_reader_that_goes_away_changes_nothing() -> None:
         assert err == b""
 
 
+def test_a_full_disk_is_no_success_and_hides_no_failure() -> None:
+    def exit_code(redirection: str, *argv: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *PROGRAM, *argv],
+            env=environment(),
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+        return done.returncode, done.stderr
+
+    code, err = exit_code(">/dev/full", "--simulate", "ok")
+    assert code == 1
+    assert "✗ cannot write to standard output: No space left on device" in err
+    assert exit_code("2>/dev/full", "--simulate", "401")[0] == 4
+
+
+def test_a_key_that_is_not_text_is_refused() -> None:
+    environ = {**environment(), "ANTHROPIC_API_KEY": "sk-\udcff"}
+    done = subprocess.run(PROGRAM, env=environ, capture_output=True, check=False)
+
+    assert done.returncode == 3
+    assert b"a non-ASCII character (U+DCFF) at position 4" in done.stderr
+
+
 def test_closed_standard_streams_change_nothing() -> None:
     with serving(answer(401, b"")) as server:
         done = subprocess.run(

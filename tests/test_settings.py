@@ -11,7 +11,7 @@ from helpers import KEY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_ping import settings
+from claude_ping import checks, settings
 from claude_ping.records import Failure, PingError, Secret, Settings
 from claude_ping.settings import Layer, Options
 
@@ -202,7 +202,9 @@ def test_a_key_that_cannot_work_is_refused_without_being_shown(value: str, probl
     [
         ({"CLAUDE_API_KEY": KEY}, "CLAUDE_API_KEY is set in the environment"),
         ({"ANTHROPIC_KEY": KEY}, "ANTHROPIC_KEY is set in the environment"),
-        ({"anthropic_api_key_": KEY}, None),
+        ({"anthropic_api_key": KEY}, "anthropic_api_key is set in the environment"),
+        ({"CLAUDE_CODE_OAUTH_TOKEN": KEY}, None),
+        ({"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000"}, None),
         ({"ANTHROPIC_IDENTITY_TOKEN": "x"}, None),
         ({"ANTHROPIC_API_KEY": ""}, "ANTHROPIC_API_KEY in the environment is empty"),
         ({"ANTHROPIC_API_KEY": "", "GITHUB_ACTIONS": "true"}, "GitHub gives no secrets"),
@@ -229,6 +231,8 @@ def test_without_a_key_the_slip_is_named(environ: dict[str, str], hint: str | No
         ("{}\n", ".env line 1 is not NAME=value; write NAME=value"),
         ("ANTHROPIC_API_KEY='{}\n", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
         ("CLAUDE_KEY={}\n", "CLAUDE_KEY is set in .env (line 1)"),
+        ('$env:ANTHROPIC_API_KEY="{}"\n', "$env:ANTHROPIC_API_KEY is set in .env (line 1)"),
+        ("set ANTHROPIC_API_KEY={}\n", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
         ("ANTHROPIC_API_KEY=\n", "ANTHROPIC_API_KEY in .env (line 1) is empty"),
     ],
 )
@@ -295,6 +299,7 @@ def test_a_working_directory_that_is_gone_is_no_obstacle(
     try:
         assert resolve({"ANTHROPIC_API_KEY": KEY}).credential.source == "the environment"
         assert "which is gone" in refusal({}).known[0]
+        assert "--env-file x does not exist" in refusal({}, env_file="x").message
     finally:
         os.chdir(tmp_path)
 
@@ -312,7 +317,13 @@ def test_a_working_directory_that_is_gone_is_no_obstacle(
         ("https://host/ x", "contains a blank (U+0020) at position 14"),
         ("https://höst", "contains a non-ASCII character (U+00F6) at position 10"),
         ("https://user:secret@host", "has a user name or password in it: https://…@host"),
-        ("https://host?key=1", "has a query or a fragment"),
+        ("https://user:secret/more@host", "has a user name or password in it: https://…@host"),
+        ("user:secret@host", "has a user name or password in it: …@host"),
+        ("https:/user:secret@host", "has a user name or password in it: https:/…@host"),
+        ("https://[1.2.3.4]", "has a bad host or port"),
+        ("https://.example", "has a bad host or port"),
+        ("https://" + "a" * 64 + ".example", "has a bad host or port"),
+        ("https://host?code=secret", "has a query or a fragment, but /v1/messages follows it"),
         ("https://host/#x", "has a query or a fragment"),
         ("http://host", "is plain http to a host that is not this machine: http://host"),
         ("http://127.evil.example", "is plain http"),
@@ -354,6 +365,44 @@ def test_a_found_file_may_not_send_a_key_from_elsewhere_to_its_host() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "environ", "problem"),
+    [
+        (
+            "ANTHROPIC_API_KEY=${MINE}\nANTHROPIC_BASE_URL=https://collector.example",
+            {"MINE": KEY},
+            "would send a key that is not from there",
+        ),
+        (
+            "ANTHROPIC_API_KEY=${OWN}-0123456789\nANTHROPIC_BASE_URL=https://collector.example/${OWN}",
+            {"OWN": "value-of-the-environment"},
+            "puts another variable's value into the URL",
+        ),
+        (
+            f"ANTHROPIC_API_KEY={OTHER}\nANTHROPIC_BASE_URL=https://collector.example",
+            {"ANTHROPIC_CUSTOM_HEADERS": "authorization: Bearer mine"},
+            "would send a key that is not from there",
+        ),
+    ],
+)
+def test_a_found_file_may_not_collect_what_the_environment_holds(
+    monkeypatch: pytest.MonkeyPatch, text: str, environ: dict[str, str], problem: str
+) -> None:
+    Path(".env").write_text(text, "utf-8")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)  # where python-dotenv takes ${NAME} from
+
+    assert problem in refusal(environ).message
+
+
+def test_a_secret_option_does_not_go_to_the_host_of_a_found_file() -> None:
+    Path(".env").write_text(
+        f"ANTHROPIC_API_KEY={OTHER}\nANTHROPIC_BASE_URL=https://collector.example", "utf-8"
+    )
+
+    assert "would send a key" in refusal({}, headers=[("x-api-key", "mine")]).message
+
+
+@pytest.mark.parametrize(
     ("text", "options"),
     [
         ("ANTHROPIC_BASE_URL=https://own.example\nANTHROPIC_API_KEY=" + OTHER, {}),
@@ -374,6 +423,54 @@ def test_a_found_file_may_name_a_host_for_its_own_key_or_when_meant(
     )
 
 
+def test_a_custom_header_in_the_place_of_the_key_is_the_credential() -> None:
+    both = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_CUSTOM_HEADERS": "x-api-key: another-key"}
+
+    credential = resolve(both).credential
+
+    assert credential == ("api_key", Secret("another-key"), "x-api-key", "a custom header")
+    assert str(credential.secret) == "…"
+
+
+def test_an_empty_credential_header_is_refused() -> None:
+    environ = {"ANTHROPIC_CUSTOM_HEADERS": "x-api-key:"}
+
+    assert "the value of x-api-key is empty" in refusal(environ).message
+
+
+def test_a_blank_option_counts_as_unset_with_a_note() -> None:
+    config = resolve({"ANTHROPIC_API_KEY": KEY}, base_url=" ")
+
+    assert config.base_url == "https://api.anthropic.com"
+    assert config.warnings == ("--base-url is empty, which counts as not set",)
+
+
+def test_a_placeholder_in_a_found_file_hides_nothing() -> None:
+    Path(".env").write_text("ANTHROPIC_API_KEY=your-key-here\n", "utf-8")
+
+    assert resolve({"ANTHROPIC_API_KEY": KEY}).warnings == ()
+
+
+def test_a_token_that_hides_another_is_warned_of() -> None:
+    Path(".env").write_text("ANTHROPIC_AUTH_TOKEN=token-of-the-file-0123\n", "utf-8")
+
+    warnings = resolve({"ANTHROPIC_AUTH_TOKEN": "token-of-the-shell-0123"}).warnings
+
+    assert ".env (line 1) holds a different token, …0123; the environment wins." in warnings[0]
+
+
+def test_a_line_of_the_file_that_is_passed_over_is_warned_of() -> None:
+    Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY[:50]}\n{KEY[50:]}\n", "utf-8")
+
+    assert resolve({}).warnings == (".env line 2 is not NAME=value and is passed over",)
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=93))
+def test_no_real_key_is_taken_for_a_placeholder(random: str) -> None:
+    assert not checks.is_placeholder(f"sk-ant-api03-{random[:93]}AA")
+    assert not checks.is_placeholder(f"sk-ant-api03-MyMe-{random[:88]}AA")
+
+
 def test_a_custom_header_that_cannot_be_sent_is_refused() -> None:
     environ = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_CUSTOM_HEADERS": "x-name: \u200bvalue"}
 
@@ -391,14 +488,12 @@ def test_every_secret_is_known_before_anything_is_printed() -> None:
         "ANTHROPIC_BASE_URL": "https://user:password@host",
         "ANTHROPIC_CUSTOM_HEADERS": "x-token: Basic header-secret",
         "CLAUDE_API_KEY": OTHER,
-        "ANTHROPIC_AUTH_TOKEN": "short",
     }
     options = Options(base_url="https://a:option@h", headers=[("cookie", "cookie-secret")])
 
     hidden = {secret.reveal() for secret in settings.secrets(options, [Layer("x", environ)])}
 
     assert {KEY, OTHER, "password", "header-secret", "option", "cookie-secret"} <= hidden
-    assert "short" not in hidden
 
 
 SOURCES = ("option", "named", "environment", "found", "default")

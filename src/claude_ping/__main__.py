@@ -1,5 +1,18 @@
-"""`python -m claude_ping`."""
+"""The entry point, also as `python -m claude_ping`."""
 
-from claude_ping.cli import main
+import sys
 
-raise SystemExit(main())
+
+def main() -> int:
+    """Run the program; Ctrl-C is one line even while it is still being loaded."""
+    try:
+        from claude_ping.cli import main  # noqa: PLC0415
+
+        return main()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -65,23 +65,27 @@ def _headers(settings: Settings) -> Mapping[str, str | Secret]:
     }
 
 
+def encode(request: Request) -> bytes | None:
+    """Return the body as it is sent: ASCII, so that no character can be lost on the way."""
+    return None if request.body is None else json.dumps(request.body).encode()
+
+
 def read_answer(response: Response) -> Answer:
     """Read the whole body; that of an error answer as far as it comes."""
     body = bytearray()
     try:
         for chunk in response.chunks:
             body += chunk
-    except PingError:
+    except PingError as error:
         # The status of an error says the essential; a cut body must not hide it.
         if response.status < 400:
-            raise
-    return Answer(
-        response.status,
-        response.reason,
-        response.headers,
-        bytes(body),
-        _parse_json(bytes(body), errors="strict" if response.status < 300 else "replace"),
-    )
+            raise PingError(error.failure._replace(answer=_whole(response, body))) from error
+    return _whole(response, body)
+
+
+def _whole(response: Response, body: bytearray) -> Answer:
+    parsed = _parse_json(bytes(body), errors="strict" if response.status < 300 else "replace")
+    return Answer(response.status, response.reason, response.headers, bytes(body), parsed)
 
 
 def _parse_json(body: bytes, errors: str) -> Any:
@@ -154,7 +158,7 @@ def one_line(text: str) -> str:
 
 def html_title(answer: Answer) -> str | None:
     """Return the title of an HTML page, empty if it has none; None if the body is not HTML."""
-    start = answer.body[:4096].decode("utf-8", "replace")
+    start = answer.body[:8192].decode("utf-8", "replace")
     if not re.match(r"(?i)\s*<(!doctype|html|head|body|title|center|h1)\b", start):
         return None
     title = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", start)
@@ -171,9 +175,10 @@ def _describe(answer: Answer) -> str:
     title = html_title(answer)
     if title is not None:
         return f"HTML page: {title}" if title else "HTML page"
-    text = one_line(answer.body[:4096].decode("utf-8", "replace"))
+    text = one_line(answer.body.decode("utf-8", "replace"))
     if answer.status >= 400:
         return text
-    if isinstance(content, dict) and isinstance(content.get("type"), str):
-        return f"JSON of type {one_line(content['type'])[:80]!r}"
+    kind = content.get("type") if isinstance(content, dict) else None
+    if isinstance(kind, str):
+        return f"JSON of type {one_line(kind)!r}"
     return f"other JSON: {text}" if content is not None else f"not JSON: {text}"

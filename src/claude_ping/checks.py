@@ -14,16 +14,20 @@ CONSOLE_KEYS = "https://platform.claude.com/settings/keys"
 
 _PLACEHOLDER = re.compile(
     r"""(?ix) <.*> | .*(\.\.\.|…).* | (sk-)?(ant-)?(api\d\d-)?[x*_-]+
-    | .*(your|my|replace|insert|change|paste|enter|add)[-_ ]?
-      (me|this|here|with|anthropic|claude|api|key|secret|token).*
+    | (.*[-_ ])?(your|my|replace|insert|change|paste|enter|add)[-_ ]?
+      (me|this|here|with|anthropic|claude|api|key|secret|token)([-_ ].*)?
     | (sk-ant-)?(api\d\d-)?
       (placeholder|dummy|example|secret|token|key|api[-_]?key|none|null|todo)"""
 )
+_LONGEST_PLACEHOLDER = 60  # characters; what is longer may be a key that looks like one by chance
 _UNEXPANDED = re.compile(r"\$\{\{.*\}\}|\$\{?\w+\}?|\{\{.*\}\}|%\w+%")
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING_HEADERS = ("content-length", "transfer-encoding", "connection")
-_SECRET_HEADER = re.compile(r"(?i)key|token|secret|auth|cookie|password|session")
+_SECRET_HEADER = re.compile(
+    r"(?i)(?!idempotency-key$).*(key|token|secret|auth|cookie|password|credential|session).*"
+)
+_HOST_LABELS = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _CHARACTER_NAMES = {"\n": "a line break", "\r": "a line break", "\t": "a tab", " ": "a blank"}
 _USUAL_KEY = re.compile(r"sk-ant-api03-.{95}", re.DOTALL)
 
@@ -61,14 +65,14 @@ def check_credential(value: str, where: str) -> None:
             "Single quotes keep ${…} as it is; give the value itself.",
             "In GitHub Actions: env: ANTHROPIC_API_KEY: ${{ secrets.ANTHROPIC_API_KEY }}",
         )
-    if _PLACEHOLDER.fullmatch(bare):
+    if is_placeholder(value):
         refuse(
             f"{where} is a placeholder, not a key {size}", f"Put your own key there: {CONSOLE_KEYS}"
         )
     if re.match(r"(?i)bearer\b", bare):
         refuse(
             f"{where} begins with the word Bearer {size}",
-            "Remove the word: it belongs into the authorization header, and is added there.",
+            "Remove the word and the blank after it; the header is made here.",
         )
     if bare[0] in "'\"`" or bare[-1] in "'\"`":
         refuse(
@@ -80,6 +84,12 @@ def check_credential(value: str, where: str) -> None:
             f"{where} contains {character} of {len(value)} (the value is not shown)",
             "Set it again without that character; in a shell: printf %s, not echo.",
         )
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether the value is what an example has in place of a key."""
+    bare = value.strip()
+    return len(bare) <= _LONGEST_PLACEHOLDER and bool(_PLACEHOLDER.fullmatch(bare))
 
 
 def unprintable(text: str, allowed: str = " \t") -> str | None:
@@ -113,9 +123,9 @@ def is_unusual_length(value: str) -> bool:
 
 def check_base_url(url: str, where: str) -> None:
     """Refuse a URL that requests cannot be sent to, or that would expose the key on the way."""
-    shown = re.sub(r"//[^/]*@", "//…@", url)
+    shown = _without_secrets(url)
     example = f"For example {DEFAULT_BASE_URL}"
-    if shown != url:
+    if "@" in url:
         refuse(
             f"{where} has a user name or password in it: {shown}",
             "Send it as a header instead: ANTHROPIC_CUSTOM_HEADERS='authorization: Basic …'",
@@ -124,12 +134,12 @@ def check_base_url(url: str, where: str) -> None:
         refuse(f"{where} contains {character}", example)
     scheme, separator, rest = url.partition("://")
     if not separator:
-        refuse(f"{where} has no scheme: {shown}", f"Write https://{url}", example)
+        refuse(f"{where} has no scheme: {shown}", f"Write https://{shown}", example)
     if scheme.lower() not in ("http", "https"):
         refuse(f"{where} is not an http or https URL: {shown}", example)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(\d{1,5}))?", authority)
-    if not match or not match[1] or not 1 <= int(match[2] or 1) <= 65535:
+    if not match or not _is_host(match[1]) or not 1 <= int(match[2] or 1) <= 65535:
         refuse(f"{where} has a bad host or port: {shown}", example)
     if "?" in rest or "#" in rest:
         refuse(f"{where} has a query or a fragment, but /v1/messages follows it: {shown}", example)
@@ -139,6 +149,21 @@ def check_base_url(url: str, where: str) -> None:
             f"Use https://{rest}",
             known=["The key would cross the network readable by everyone on the way."],
         )
+
+
+def _without_secrets(url: str) -> str:
+    """Show no user and password, no query and no fragment."""
+    shown = re.sub(r"^(\w+:/+)?.*@", r"\1…@", url)
+    return re.sub(r"[?#].*", "?…", shown)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return bool(
+            urlsplit(f"http://{host}").hostname and (host[0] == "[" or _HOST_LABELS.fullmatch(host))
+        )
+    except ValueError:  # brackets around what is no IPv6 address
+        return False
 
 
 def is_loopback(host: str | None) -> bool:
@@ -154,7 +179,10 @@ def is_default_host(base_url: str) -> bool:
 def header_problem(name: str, value: str) -> str | None:
     """Say what keeps a header from being sent, if anything does."""
     if not _HEADER_NAME.fullmatch(name):
-        return f"{name!r} is not a header name"
+        # Not shown: it may be a line that was meant to be something else.
+        return "a header's name is empty, or holds more than letters, digits and -"
+    if name.lower() in ("x-api-key", "authorization") and not value:
+        return f"the value of {name} is empty"
     if name.lower() in _FRAMING_HEADERS:
         return f"{name} follows from the request and cannot be set"
     if character := unprintable(value):
@@ -164,12 +192,16 @@ def header_problem(name: str, value: str) -> str | None:
 
 def masked(name: str, value: str) -> str | Secret:
     """Wrap the value of a header whose name says that it is nobody's business."""
-    return Secret(value) if _SECRET_HEADER.search(name) else value
+    return Secret(value, shows_end=False) if _SECRET_HEADER.fullmatch(name) else value
 
 
 def url_secrets(url: str) -> Iterator[Secret]:
-    """Yield what stands before the @ of a URL, and the password in it."""
-    userinfo = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    if userinfo:
-        yield Secret(userinfo)
-        yield Secret(userinfo.partition(":")[2] or userinfo)
+    """Yield what stands before the @ of a URL, the password in it, and its query."""
+    userinfo = re.sub(r"^\w+:/+", "", url).rpartition("@")[0]
+    for value in (
+        userinfo,
+        userinfo.partition(":")[2],
+        url.partition("?")[2],
+        url.partition("#")[2],
+    ):
+        yield Secret(value, shows_end=False)

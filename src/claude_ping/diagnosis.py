@@ -17,11 +17,12 @@ from claude_ping.records import (
     Fault,
     Journey,
     Outcome,
+    Phase,
     Reply,
     Request,
     Settings,
 )
-from claude_ping.rules import RULES, Rule
+from claude_ping.rules import CONSOLE, RULES, Rule
 
 MAX_HINTS = 3
 MAX_MESSAGE = 1000  # characters of an error's own text
@@ -72,8 +73,10 @@ class Context(NamedTuple):
     tls_facts: Mapping[str, str | None] = {}
 
 
-def diagnose(outcome: Outcome, context: Context) -> Diagnosis:
+def diagnose(outcome: Outcome | None, context: Context) -> Diagnosis:
     """Say whose move it is; of a failure, by the first rule that matches."""
+    if outcome is None:
+        return Diagnosis(ExitCode.OK, "dry run: nothing was sent")
     if isinstance(outcome, Reply):
         return Diagnosis(ExitCode.OK, f"{outcome.answer.status} OK", key_accepted=True)
     failure = outcome
@@ -159,7 +162,9 @@ def _filled(templates: Iterable[str], known_facts: Mapping[str, str]) -> Iterato
 
 def facts(failure: Failure, context: Context) -> dict[str, str]:
     """Return what is known of a failed run, by the names that the rules use."""
+    settings, answer = context.settings, failure.answer
     found = {
+        "answerer": _answerer(settings, answer) if settings else None,
         "message": _cut(failure.message),
         **_settings_facts(context),
         **_answer_facts(failure),
@@ -190,13 +195,27 @@ def _settings_facts(context: Context) -> dict[str, str | None]:
         f"{credential.noun} {credential.secret} ({len(credential.secret)} characters,"
         f" {credential.name} from {credential.source})"
     )
-    # A rehearsal reads as the real thing would.
-    is_home = checks.is_default_host(settings.base_url) or settings.base_url_source == "--simulate"
+    is_home = is_home_of(settings)
     unusual = checks.is_unusual_length(credential.secret.reveal())
     return {
         "credential": described,
         "Credential": described[0].upper() + described[1:],
-        "answerer": "The API" if is_home else settings.base_url,
+        "home_key": (
+            f"It was deleted, expired or mistyped: compare with {checks.CONSOLE_KEYS}"
+            if is_home
+            else None
+        ),
+        "gateway_key": None
+        if is_home
+        else "Is it a key for that gateway? It may not take Anthropic's own.",
+        "billing": f"Look at {CONSOLE}/billing" if is_home else None,
+        "unseen": "The key was not looked at." if is_home else None,
+        "resigned": (
+            "Something between here and there re-signs TLS: a company proxy or antivirus."
+            if is_home
+            else "The host's own certificate is self-signed, or something on the way re-signs TLS."
+        ),
+        "credential_header": "x-api-key" if credential.kind == "api_key" else "authorization",
         "shadowed": settings.shadowed,
         "suspicion": settings.suspicion,
         "unusual_length": "Is it whole? Keys of its kind have had 108 characters so far."
@@ -207,11 +226,22 @@ def _settings_facts(context: Context) -> dict[str, str | None]:
         else f"Is {settings.base_url} ({settings.base_url_source}) the right base URL?",
         "custom_headers": "Look at -H and ANTHROPIC_CUSTOM_HEADERS." if settings.headers else None,
         "doubled": (
-            "The base URL must not end in /v1, which is appended to it."
-            if "/v1" in urlsplit(settings.base_url).path
+            "The base URL must not end so: /v1/messages is appended to it."
+            if re.search(r"/v1(/messages)?$", settings.base_url)
             else None
         ),
     }
+
+
+def is_home_of(settings: Settings) -> bool:
+    """Whether the API itself is asked, not a gateway; a rehearsal reads as the real thing would."""
+    return checks.is_default_host(settings.base_url) or settings.base_url_source == "--simulate"
+
+
+def _answerer(settings: Settings, answer: Answer | None) -> str:
+    if not is_home_of(settings):
+        return settings.base_url
+    return "The API" if answer and answer.request_id else "What answered"
 
 
 def _answer_facts(failure: Failure) -> dict[str, str | None]:
@@ -289,11 +319,13 @@ def _journey_facts(context: Context) -> dict[str, str | None]:
         if journey.via
         else None,
         "via": f"It went by the proxy {journey.via}." if journey.via else None,
-        "sent": (
-            "The request had been sent, with the key; it may be billed."
-            if journey.sent
-            else "The key was not sent."
+        "sent": _sent(journey),
+        "proxy_login": (
+            "The proxy did not accept the user and password that HTTPS_PROXY gives."
+            if journey.has_proxy_login
+            else "The proxy wants a user name and a password."
         ),
+        "host_and_port": host if port else f"{host}:443",
         "tried": f"Tried {', '.join(journey.tried)}." if len(journey.tried) > 1 else None,
         "ipv6": (
             f"Only IPv6 was tried ({', '.join(journey.tried)}), not {untried_ipv4[0]}:"
@@ -302,11 +334,19 @@ def _journey_facts(context: Context) -> dict[str, str | None]:
             else None
         ),
         "unfit_wait": (
-            f"A wait of {journey.unfit_wait:.0f} s does not fit into --timeout {context.timeout:g}."
+            f"A wait of {journey.unfit_wait:.1f} s does not fit into --timeout {context.timeout:g}."
             if journey.unfit_wait is not None
             else None
         ),
     }
+
+
+def _sent(journey: Journey) -> str:
+    if not journey.sent:
+        return "The key was not sent."
+    if journey.phase in (Phase.WAITING, Phase.READING):
+        return "The request had been sent, with the key; it may be billed."
+    return "An earlier attempt had sent the request, with the key."
 
 
 def _request_facts(context: Context) -> dict[str, str | None]:
@@ -347,5 +387,7 @@ def notes(reply: Reply, request: Request) -> tuple[str, ...]:
     elif not content and stop_reason != "refusal":
         found.append(f"the reply has no content; the API works (stop_reason {stop_reason})")
     if "model" in body and message.get("model") != body["model"]:
-        found.append(f"asked for {body['model']}, answered by {message.get('model')}")
+        found.append(
+            f"asked for {body['model']}, answered by {message.get('model') or 'no model it names'}"
+        )
     return tuple(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import re
@@ -14,7 +13,17 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from claude_ping import api, diagnosis, transport
-from claude_ping.records import Failure, Fault, Outcome, PingError, Reply, Request, Retry
+from claude_ping.records import (
+    Answer,
+    Failure,
+    Fault,
+    Outcome,
+    Phase,
+    PingError,
+    Reply,
+    Request,
+    Retry,
+)
 from claude_ping.transport import Trace
 
 FIRST_WAIT = 0.5  # seconds
@@ -57,7 +66,7 @@ def ping(
             event = events.get(timeout=max(min(trace.remaining, TICK), 0))
         except Empty:
             if trace.remaining <= 0:
-                return Failure(Fault.TIMEOUT)
+                return _timed_out(trace)
             on_tick()
             continue
         if isinstance(event, _Crashed):
@@ -65,6 +74,17 @@ def ping(
         if isinstance(event, _Done):
             return event.outcome
         on_retry(event)
+
+
+def _timed_out(trace: Trace) -> Failure:
+    begun = trace.response
+    if begun is None:
+        return Failure(Fault.TIMEOUT)
+    answer = Answer(begun.status, begun.reason, begun.headers, b"")
+    if begun.status < 400:
+        return Failure(Fault.TIMEOUT, answer=answer)
+    # The status of an error says the essential.
+    return api.read_error(answer)._replace(message="the rest did not come in time")
 
 
 def converse(
@@ -76,7 +96,7 @@ def converse(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Reply | Failure:
     """Send the request until an answer is not worth another try; never wait past the deadline."""
-    data = None if request.body is None else json.dumps(request.body).encode()
+    data = api.encode(request)
     while True:
         trace.begin_attempt()
         try:
@@ -93,6 +113,7 @@ def converse(
             trace.unfit_wait = wait
             return failure
         on_retry(Retry(failure, wait, trace.attempts + 1, retries + 1))
+        trace.phase = Phase.SLEEPING
         sleep(wait)
 
 

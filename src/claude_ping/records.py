@@ -32,8 +32,9 @@ class ExitCode(IntEnum):
 class Fault(Enum):
     """How a run failed: by an HTTP answer, by what the answer held, or on the way to it."""
 
-    CONFIG = "config"
+    INTERNAL = "internal"
     INTERRUPTED = "interrupted"
+    CONFIG = "config"
 
     HTTP = "http"
     NOT_A_MESSAGE = "not a message"
@@ -68,15 +69,17 @@ class Phase(Enum):
     TLS = "agreeing on TLS"
     WAITING = "waiting for the answer"
     READING = "reading the answer"
+    SLEEPING = "waiting to try again"
 
 
 class Secret:
     """A value that prints as a mask; `reveal` is the only way to it."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_shows_end", "_value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, *, shows_end: bool = True) -> None:
         self._value = value
+        self._shows_end = shows_end
 
     def reveal(self) -> str:
         """Return the value itself, for the wire and for the filter that hides it."""
@@ -85,7 +88,8 @@ class Secret:
     @property
     def last4(self) -> str | None:
         """The last four characters, where that leaves enough of the value unknown."""
-        return self._value[-4:] if len(self._value) >= MASKABLE_LENGTH else None
+        is_long = len(self._value) >= MASKABLE_LENGTH
+        return self._value[-4:] if is_long and self._shows_end else None
 
     def __str__(self) -> str:
         return f"…{self.last4 or ''}"
@@ -166,7 +170,6 @@ class Reply(NamedTuple):
 
     message: Mapping[str, Any]
     answer: Answer
-    notes: tuple[str, ...] = ()
 
 
 class Failure(NamedTuple):
@@ -205,6 +208,7 @@ class Journey(NamedTuple):
     tried: tuple[str, ...] = ()  # addresses
     untried: tuple[str, ...] = ()
     via: str | None = None  # the proxy's host:port
+    has_proxy_login: bool = False
     attempts: int = 0
     unfit_wait: float | None = None  # seconds asked for that the deadline forbids
 
@@ -224,8 +228,9 @@ class Timing(NamedTuple):
     connect: float | None = None
     tls: float | None = None
     first_byte: float | None = None
-    first_text: float | None = None
-    total: float = 0.0
+    rest: float | None = None
+    first_text: float | None = None  # from the beginning of the attempt
+    total: float = 0.0  # of the whole run
 
 
 class Diagnosis(NamedTuple):
@@ -242,10 +247,18 @@ class Diagnosis(NamedTuple):
 class Report(NamedTuple):
     """A whole run, as the renderers need it."""
 
-    outcome: Outcome
+    outcome: Outcome | None  # None for a dry run
     diagnosis: Diagnosis
     request: Request | None = None
     settings: Settings | None = None
     journey: Journey = Journey()
     timing: Timing = Timing()
+    retries: tuple[Retry, ...] = ()
+    notes: tuple[str, ...] = ()
+    ca: str | None = None  # where Python looks for CA certificates
     simulated: bool = False
+
+    @property
+    def answer(self) -> Answer | None:
+        """The last answer that came, whatever it said."""
+        return None if self.outcome is None else self.outcome.answer

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from claude_ping.records import Failure, Reply, Report, Retry
+from claude_ping.records import ExitCode, Reply, Report, Retry, Timing
 
 Paint = Callable[[str, str], str]
 
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
+BAR = 30  # columns of the timeline
+
 # Control characters, lone surrogates and whatever turns the direction of text around.
 _INVISIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # The fields of a block that hold its text; anything else is shown as JSON.
@@ -47,7 +49,7 @@ def visible(text: str) -> str:
 def success(reply: Reply, report: Report, look: Look) -> str:
     """Return the whole report of a reply."""
     answer, message = reply.answer, reply.message
-    status = f"{answer.status} {answer.reason}".strip()
+    status = inline(f"{answer.status} {answer.reason}".strip())
     rows = {
         "model": message.get("model"),
         "stop_reason": message.get("stop_reason"),
@@ -151,7 +153,9 @@ def gutter(text: str, look: Look) -> Iterator[str]:
 
 def failure(report: Report, look: Look) -> str:
     """Return headline, what is known, the hints, and what support will ask for."""
-    diagnosis, outcome = report.diagnosis, report.outcome
+    diagnosis = report.diagnosis
+    if diagnosis.exit_code is ExitCode.INTERRUPTED:
+        return diagnosis.headline
     lines = [*wrapped(inline(diagnosis.headline), "✗ ", "  ", look, "bad")]
     for known in diagnosis.known:
         lines += wrapped(inline(known), "  ", "  ", look)
@@ -160,12 +164,63 @@ def failure(report: Report, look: Look) -> str:
     trail = []
     if report.request:
         trail.append(inline(origin(report)))
-    if isinstance(outcome, Failure) and outcome.answer and outcome.answer.request_id:
-        trail.append(f"request-id {inline(outcome.answer.request_id)}")
+    if report.answer and report.answer.request_id:
+        trail.append(f"request-id {inline(report.answer.request_id)}")
     if report.journey.attempts > 1:
         trail.append(f"{report.journey.attempts} attempts in {report.timing.total:.1f} s")
     lines += [look.paint("dim", f"  {line}") for line in trail]
     return "\n".join(lines)
+
+
+def details(report: Report, look: Look) -> Iterator[str]:
+    """Yield headers both ways, the way there, and where the time of the last attempt went."""
+    request, answer, journey = report.request, report.answer, report.journey
+    if request:
+        yield look.paint("bold", f"  > {request.method} {request.url}")
+        yield from _header_lines(request.headers, ">", look)
+    if answer:
+        yield look.paint("bold", f"  < {answer.status} {inline(answer.reason)}")
+        cookie = {"set-cookie": "…"} if "set-cookie" in answer.headers else {}
+        yield from _header_lines({**answer.headers, **cookie}, "<", look)
+    rows = {
+        "attempts": f"{journey.attempts}{_waits(report.retries)}",
+        "address": ", ".join(journey.tried),
+        "proxy": journey.via or "none",
+        "CA": report.ca,
+    }
+    for name, value in rows.items():
+        if value:
+            yield f"  {look.paint('dim', f'{name:10}')} {inline(value)}"
+    yield from _timeline(report.timing, look)
+
+
+def _waits(retries: tuple[Retry, ...]) -> str:
+    waits = [f"{_reason(notice)}, then {notice.wait:.1f} s of waiting" for notice in retries]
+    return f" ({'; '.join(waits)})" if waits else ""
+
+
+def _header_lines(headers: Mapping[str, object], mark: str, look: Look) -> Iterator[str]:
+    for name, value in headers.items():
+        yield f"  {look.paint('dim', mark)} {inline(name)}: {inline(str(value))}"
+
+
+def _timeline(timing: Timing, look: Look) -> Iterator[str]:
+    """Draw one bar per phase, each beginning where the one before ended."""
+    phases = {
+        "connect": timing.connect,
+        "TLS": timing.tls,
+        "first byte": timing.first_byte,
+        "rest": timing.rest,
+    }
+    known = {name: seconds for name, seconds in phases.items() if seconds is not None}
+    whole, passed = sum(known.values()) or 1.0, 0.0
+    for name, seconds in known.items():
+        start, end = (round(BAR * moment / whole) for moment in (passed, passed + seconds))
+        bar = " " * min(start, BAR - 1) + "▇" * max(end - start, 1)
+        passed += seconds
+        label, shown = look.paint("dim", f"{name:10}"), look.paint("good", f"{bar:{BAR}}")
+        yield f"  {label} {shown} {seconds:.3f} s"
+    yield f"  {look.paint('dim', 'total     ')} {'':{BAR}} {timing.total:.3f} s"
 
 
 def wrapped(text: str, first: str, rest: str, look: Look, style: str | None = None) -> list[str]:
@@ -194,9 +249,14 @@ def note(kind: str, text: str, look: Look) -> str:
 
 def retry(notice: Retry) -> str:
     """Announce a wait."""
-    what = f"{notice.failure.status} {notice.failure.error_type or ''}".strip()
-    if notice.failure.status is None:
-        what = f"connection {notice.failure.fault.value}"
     return (
-        f"{what}: waiting {notice.wait:.1f} s, then attempt {notice.attempt} of {notice.attempts}"
+        f"{_reason(notice)}: waiting {notice.wait:.1f} s,"
+        f" then attempt {notice.attempt} of {notice.attempts}"
     )
+
+
+def _reason(notice: Retry) -> str:
+    status, kind = notice.failure.status, notice.failure.error_type or ""
+    if status is None:
+        return f"connection {notice.failure.fault.value}"
+    return inline(f"{status} {kind}".strip())

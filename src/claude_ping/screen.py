@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import TextIO
-from urllib.parse import quote
 
 from claude_ping import render
-from claude_ping.records import Secret
-from claude_ping.render import Look, ansi, plain, visible
+from claude_ping.masking import Mask
+from claude_ping.render import Look, ansi, plain
 
-_ASCII_MARKS = {"✓": "[ok]", "✗": "[failed]", "│": "|", "•": "*", "…": "..."}
+_ASCII_MARKS = {"✓": "[ok]", "✗": "[failed]", "│": "|", "•": "*", "…": "...", "▇": "#"}
 
 
 class Screen:
@@ -22,17 +21,21 @@ class Screen:
     def __init__(self, out: TextIO | None, err: TextIO | None, environ: Mapping[str, str]) -> None:
         self._out, self._err = out, err
         self._environ = environ
-        self._hidden: dict[str, str] = {}
+        self.mask = Mask()
+        self._is_quiet = False
+        self.is_in_github_actions = environ.get("GITHUB_ACTIONS") == "true"
+        self.out_failure: str | None = None  # why the report could not be written
         self._has_tick = False
         for stream in (out, err):
             if stream is not None and hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
-        self.set_colours()
+        self.configure()
 
-    def set_colours(self, *, allowed: bool = True) -> None:
-        """Decide how each stream looks."""
-        self.out_look = self._look(self._out, allowed=allowed)
-        self.err_look = self._look(self._err, allowed=allowed)
+    def configure(self, *, coloured: bool = True, quiet: bool = False) -> None:
+        """Decide how each stream looks, and whether notes are shown."""
+        self.out_look = self._look(self._out, allowed=coloured)
+        self.err_look = self._look(self._err, allowed=coloured)
+        self._is_quiet = quiet
 
     def _look(self, stream: TextIO | None, *, allowed: bool) -> Look:
         is_terminal = _is_terminal(stream)
@@ -41,19 +44,6 @@ class Screen:
         coloured = allowed and wanted and not self._environ.get("NO_COLOR")
         width = os.get_terminal_size(stream.fileno()).columns if stream and is_terminal else 0
         return Look(ansi if coloured else plain, width or None)
-
-    def hide(self, secrets: Iterable[Secret]) -> None:
-        """Show these values as masks from here on, in every form that text carries them in."""
-        for secret in secrets:
-            value = secret.reveal()
-            for form in (value, visible(value), json.dumps(value)[1:-1], quote(value, safe="")):
-                self._hidden[form] = str(secret)
-
-    def scrub(self, text: str) -> str:
-        """Return the text with masks for secrets, the longest first."""
-        for value in sorted(self._hidden, key=len, reverse=True):
-            text = text.replace(value, self._hidden[value])
-        return text
 
     def out(self, text: str) -> None:
         """Print a part of the answer."""
@@ -65,50 +55,78 @@ class Screen:
         self._erase_tick()
         self._write(self._err, text + "\n")
 
+    def raw(self, data: bytes) -> None:
+        """Print a body as it was received, but for secrets."""
+        text = data.decode("utf-8", "surrogateescape")
+        if self._out is not None:
+            with self._failure_noted(self._out):
+                self._out.buffer.write(self._safe(text).encode("utf-8", "surrogateescape"))
+                self._out.flush()
+
+    def command(self, text: str) -> None:
+        """Print a workflow command of GitHub Actions."""
+        self._erase_tick()
+        self._write(self._err, text + "\n", is_command=True)
+
+    def remark(self, text: str) -> None:
+        """Print what quiet runs leave out."""
+        if not self._is_quiet:
+            self.err(text)
+
     def note(self, kind: str, text: str) -> None:
         """Print a note or a warning."""
-        self.err(render.note(kind, text, self.err_look))
+        self.remark(render.note(kind, text, self.err_look))
 
     def tick(self, text: str) -> None:
         """Show on a terminal that the run is alive, on a line that the next output replaces."""
-        if _is_terminal(self._err):
+        if _is_terminal(self._err) and not self._is_quiet:
             self._erase_tick()
-            self._write(self._err, f"  {text}")
+            width = self.err_look.width or len(text)
+            self._write(self._err, f"  {text}"[: width - 1])
             self._has_tick = True
 
     def _erase_tick(self) -> None:
         if self._has_tick:
             self._has_tick = False
-            self._write(self._err, "\r" + " " * 60 + "\r")
+            self._write(self._err, "\r\x1b[K")
 
-    def _write(self, stream: TextIO | None, text: str) -> None:
+    def _safe(self, text: str) -> str:
+        """Mask secrets, and keep what came from the network from being a workflow command."""
+        text = self.mask.scrub(text)
+        if self.is_in_github_actions:
+            text = re.sub(r"(?m)^(\s*:)(?=:)", r"\1 ", text).replace("##[", "## [")
+        return text
+
+    def _write(self, stream: TextIO | None, text: str, *, is_command: bool = False) -> None:
         if stream is None:  # closed before we began
             return
-        text = self.scrub(text)
+        text = self.mask.scrub(text) if is_command else self._safe(text)
         if not _can_show_marks(stream):
             text = "".join(_ASCII_MARKS.get(character, character) for character in text)
-        with _closed_pipe_ignored(stream):
+        with self._failure_noted(stream):
             stream.write(text)
             stream.flush()
 
     def close(self) -> None:
-        """Flush both streams; a reader that has gone away is no failure of the ping."""
+        """Flush both streams."""
         self._erase_tick()
         for stream in (self._out, self._err):
             if stream is not None:
-                with _closed_pipe_ignored(stream):
+                with self._failure_noted(stream):
                     stream.flush()
 
-
-@contextlib.contextmanager
-def _closed_pipe_ignored(stream: TextIO) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        # What is still buffered would fail again, noisily, when the interpreter ends.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
+    @contextlib.contextmanager
+    def _failure_noted(self, stream: TextIO) -> Iterator[None]:
+        """Go on without a stream that fails; a reader that has gone away is no failure."""
+        try:
+            yield
+        except OSError as error:
+            if stream is self._out and not isinstance(error, BrokenPipeError):
+                self.out_failure = error.strerror
+            # What is still buffered would fail again, noisily, when the interpreter ends.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

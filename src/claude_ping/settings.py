@@ -25,11 +25,10 @@ VARIABLES = (API_KEY, AUTH_TOKEN, BASE_URL, WORKSPACE_ID, CUSTOM_HEADERS)
 
 ENVIRONMENT = "the environment"
 MAX_ENV_FILE = 1 << 20  # bytes
-MIN_HIDDEN = 8  # characters; hiding a shorter value would garble every output
 
 _MISNAMED = re.compile(
-    r"(?i)(?!ANTHROPIC_(API_KEY|AUTH_TOKEN|IDENTITY_TOKEN|IDENTITY_TOKEN_FILE"
-    r"|WEBHOOK_SIGNING_KEY)$)\w*(claude|anthropic|antropic|anthorpic)\w*(key|token)s?"
+    r"(?i)(\$env:|[A-Z]+_)?(claude|anthropic|antropic|anthorpic)(_ai)?"
+    r"_?(api|auth|secret)?_?(key|token)s?"
 )
 _OTHER_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
@@ -49,6 +48,7 @@ class Layer(NamedTuple):
     values: Mapping[str, str | None]
     lines: Mapping[str, int] = {}
     malformed: Sequence[tuple[int, str | None]] = ()  # line number, name if one is recognizable
+    expanded: frozenset[str] = frozenset()  # names whose values hold other variables' values
     is_found_file: bool = False  # nobody named it: it came with the folder
 
     def place(self, name: str) -> str:
@@ -91,26 +91,35 @@ def read_env_file(path: str, label: str, *, is_found_file: bool = False) -> Laye
     text = _read_text(path, label)
     logging.getLogger("dotenv").addHandler(logging.NullHandler())  # its complaints are worded here
     values = dotenv.dotenv_values(stream=io.StringIO(text))
+    written = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
+    expanded = frozenset(name for name, value in values.items() if value != written[name])
     lines: dict[str, int] = {}
     malformed: list[tuple[int, str | None]] = []
     for binding in dotenv.parser.parse_stream(io.StringIO(text)):
         raw = binding.original.string
         line = binding.original.line + raw[: len(raw) - len(raw.lstrip())].count("\n")
         if binding.error or (binding.key and binding.value is None):
-            name = re.match(r"(?:export\s+)?([A-Z][A-Z0-9_]*)\b", raw.lstrip())
+            name = re.match(r"(?:(?:export|set|setx)\s+)?([A-Z][A-Z0-9_]*)\b", raw.lstrip())
             malformed.append((line, name[1] if name else None))
         elif binding.key:
             lines[binding.key] = line
-    return Layer(label, values, lines, malformed, is_found_file)
+    return Layer(label, values, lines, malformed, expanded, is_found_file)
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the working directory is gone
+        return path
 
 
 def _read_text(path: str, label: str) -> str:
-    known = [f"It is {os.path.abspath(path)}"]
+    known = [f"It is {_absolute(path)}"]
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_ENV_FILE + 1)
     except FileNotFoundError:
-        refuse(f"--env-file {label} does not exist", known=[f"Looked for {os.path.abspath(path)}"])
+        refuse(f"--env-file {label} does not exist", known=[f"Looked for {_absolute(path)}"])
     except IsADirectoryError:
         refuse(f"{label} is a folder, not a .env file", known=known)
     except (OSError, ValueError) as error:
@@ -128,12 +137,19 @@ def _read_text(path: str, label: str) -> str:
         refuse(f"{label} is not UTF-8 text: {byte}", "Save it as UTF-8.", known=known)
 
 
+def dotenv_version() -> str:
+    """Return python-dotenv's version."""
+    from dotenv.version import __version__  # noqa: PLC0415 only for reports
+
+    return __version__
+
+
 def secrets(options: Options, layers: Iterable[Layer]) -> Iterator[Secret]:
     """Yield every value that no output may show, whether it is used or not."""
     headers = list(options.headers)
     for layer in layers:
         for name, value in layer.values.items():
-            if value and (name in (API_KEY, AUTH_TOKEN) or _MISNAMED.fullmatch(name)):
+            if value and _MISNAMED.fullmatch(name):
                 yield from _forms(value)
         headers += [(name, value) for name, _, value in _header_lines(layer.values)]
         yield from checks.url_secrets(layer.values.get(BASE_URL) or "")
@@ -146,8 +162,7 @@ def secrets(options: Options, layers: Iterable[Layer]) -> Iterator[Secret]:
 def _forms(value: str) -> Iterator[Secret]:
     bare = value.strip().strip("'\"`")
     for form in (value, bare, bare.partition(" ")[2].strip()):
-        if len(form) >= MIN_HIDDEN:
-            yield Secret(form)
+        yield Secret(form)
 
 
 def resolve(options: Options, layers: Sequence[Layer], environ: Mapping[str, str]) -> Settings:
@@ -155,14 +170,16 @@ def resolve(options: Options, layers: Sequence[Layer], environ: Mapping[str, str
     headers = _headers(options, layers)
     keys, tokens = list(_find(API_KEY, layers)), list(_find(AUTH_TOKEN, layers))
     found = next(iter(keys or tokens), None)
-    credential = _credential(found) if found else _header_credential(headers)
+    credential = _credential(found) if found else None
+    credential = _header_credential(headers, credential) or credential
     if credential is None:
         _refuse_without_key(layers)
     base_url, base_url_source = _base_url(options, layers, found)
-    shadowed = _shadowed(keys)
+    shadowed = _shadowed(keys or tokens)
     suspicion = checks.suspicion(credential) if checks.is_default_host(base_url) else None
     warnings = [
-        *_blank_notes(layers),
+        *_blank_notes(options, layers),
+        *_malformed_notes(layers),
         *_header_warnings(options, layers, has_credential=found is not None),
         _both_warning(keys, tokens),
         shadowed,
@@ -195,10 +212,13 @@ def _credential(found: Found) -> Credential:
     return Credential(kind, Secret(found.value), found.name, found.source)
 
 
-def _header_credential(headers: Mapping[str, str | Secret]) -> Credential | None:
+def _header_credential(
+    headers: Mapping[str, str | Secret], other: Credential | None
+) -> Credential | None:
+    """Return the credential that a custom header brings, or puts in the place of the other."""
     for name, kind in (("x-api-key", "api_key"), ("authorization", "auth_token")):
         value = headers.get(name)
-        if isinstance(value, Secret):
+        if isinstance(value, Secret) and (other is None or other.kind == kind):
             return Credential(kind, value, name, "a custom header")
     return None
 
@@ -232,7 +252,7 @@ def _check_header(name: str, value: str, where: str) -> None:
 def _base_url(
     options: Options, layers: Sequence[Layer], credential: Found | None
 ) -> tuple[str, str]:
-    if options.base_url is not None:
+    if options.base_url and options.base_url.strip():
         checks.check_base_url(options.base_url, "--base-url")
         return options.base_url.rstrip("/"), "--base-url"
     found = next(_find(BASE_URL, layers), None)
@@ -240,23 +260,51 @@ def _base_url(
         return DEFAULT_BASE_URL, "the default"
     checks.check_base_url(found.value, found.where)
     url = found.value.rstrip("/")
-    is_from_elsewhere = credential is None or credential.layer is not found.layer
-    if found.layer.is_found_file and is_from_elsewhere and url != DEFAULT_BASE_URL:
-        refuse(
-            f"{found.where} would send a key that is not from there to {url}",
-            f"Meant so? Name the host yourself: claude-ping --base-url {url}",
-            f"Or take both from the file: claude-ping --env-file {found.layer.label}",
-            known=["A .env that came with a folder must not collect a key from elsewhere."],
-        )
+    if found.layer.is_found_file and url != DEFAULT_BASE_URL:
+        _refuse_foreign_secrets(found, credential, options, layers)
     return url, found.source
 
 
-def _blank_notes(layers: Iterable[Layer]) -> Iterator[str]:
+def _refuse_foreign_secrets(
+    base_url: Found, credential: Found | None, options: Options, layers: Sequence[Layer]
+) -> None:
+    """Let a found file send to its own host only what the file itself holds."""
+    layer, url = base_url.layer, base_url.value.rstrip("/")
+    if BASE_URL in layer.expanded:
+        refuse(
+            f"{base_url.where} puts another variable's value into the URL",
+            "Meant so? Name the host yourself: claude-ping --base-url URL",
+            known=["A .env that came with a folder must not collect what is set elsewhere."],
+        )
+    headers = list(_find(CUSTOM_HEADERS, layers))[:1]
+    sent = [*([credential] if credential else []), *headers]
+    if (
+        credential is None
+        or any(found.layer is not layer or found.name in layer.expanded for found in sent)
+        or any(isinstance(checks.masked(*header), Secret) for header in options.headers)
+    ):
+        refuse(
+            f"{base_url.where} would send a key that is not from there to {url}",
+            f"Meant so? Name the host yourself: claude-ping --base-url {url}",
+            f"Or take both from the file: claude-ping --env-file {layer.label}",
+            known=["A .env that came with a folder must not collect a key from elsewhere."],
+        )
+
+
+def _blank_notes(options: Options, layers: Iterable[Layer]) -> Iterator[str]:
+    if options.base_url is not None and not options.base_url.strip():
+        yield "--base-url is empty, which counts as not set"
     for layer in layers:
         for name in VARIABLES:
             value = layer.values.get(name)
             if value is not None and not value.strip():
                 yield f"{name} in {layer.place(name)} is empty, which counts as not set"
+
+
+def _malformed_notes(layers: Iterable[Layer]) -> Iterator[str]:
+    for layer in layers:
+        for line, _ in layer.malformed:
+            yield f"{layer.label} line {line} is not NAME=value and is passed over"
 
 
 def _header_warnings(
@@ -282,21 +330,25 @@ def _both_warning(keys: Sequence[Found], tokens: Sequence[Found]) -> str | None:
     )
 
 
-def _shadowed(keys: Sequence[Found]) -> str | None:
-    for other in keys[1:]:
-        if other.layer.is_found_file and other.value != keys[0].value:
+def _shadowed(found: Sequence[Found]) -> str | None:
+    for other in found[1:]:
+        is_other = other.value != found[0].value and not checks.is_placeholder(other.value)
+        if other.layer.is_found_file and is_other:
+            noun = "key" if other.name == API_KEY else "token"
             return (
-                f"{other.source} holds a different key, {Secret(other.value)};"
-                f" {keys[0].source} wins. Try the other: claude-ping --env-file {other.layer.label}"
+                f"{other.source} holds a different {noun}, {Secret(other.value)};"
+                f" {found[0].source} wins."
+                f" Try the other: claude-ping --env-file {other.layer.label}"
             )
     return None
 
 
 def _doubled_path_warning(base_url: str, source: str) -> str | None:
-    if not re.search(r"/v1(/messages)?$", base_url):
+    end = re.search(r"/v1(/messages)?$", base_url)
+    if not end:
         return None
     return (
-        f"the base URL ({source}) ends in /v1, so the request goes to {base_url}/v1/messages;"
+        f"the base URL ({source}) ends in {end[0]}, so the request goes to {base_url}/v1/messages;"
         " the SDKs too append /v1/messages"
     )
 
@@ -325,7 +377,7 @@ def _refuse_without_key(layers: Sequence[Layer]) -> NoReturn:
         folder = os.getcwd()
     except OSError:
         folder = "the working directory, which is gone,"
-    files = [os.path.abspath(layer.label) for layer in layers if layer.label != ENVIRONMENT]
+    files = [_absolute(layer.label) for layer in layers if layer.label != ENVIRONMENT]
     looked = files[0] if files else f"no .env in {folder} or any folder above it"
     refuse(
         f"no API key: {API_KEY} is not set",
@@ -344,7 +396,7 @@ def _near_misses(layers: Iterable[Layer]) -> Iterator[str]:
     """Yield what there is instead of a key, the likeliest slips first."""
     for layer in layers:
         for name, value in layer.values.items():
-            if value and _MISNAMED.fullmatch(name):
+            if value and name not in VARIABLES and _MISNAMED.fullmatch(name):
                 yield f"{name} is set in {layer.place(name)}; the name to set is {API_KEY}"
         for line, malformed_name in layer.malformed:
             example = f"{malformed_name}=…" if malformed_name else "NAME=value"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.error import URLError
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from claude_ping.checks import is_loopback, refuse
 from claude_ping.records import (
@@ -39,16 +39,14 @@ class Route(NamedTuple):
     proxy: str | None = None  # as urllib wants it, user and password included
     via: str | None = None  # the proxy's host:port
 
-    def secrets(self) -> Iterator[Secret]:
-        """Yield what must not be shown of the proxy's URL, in each form it may be echoed."""
-        userinfo = (self.proxy or "").rpartition("@")[0].rpartition("//")[2]
-        if userinfo:
-            import base64  # noqa: PLC0415 few proxies want a password
 
-            yield Secret(userinfo)
-            yield Secret(userinfo.partition(":")[2] or userinfo)
-            yield Secret(unquote(userinfo).partition(":")[2] or userinfo)
-            yield Secret(base64.b64encode(unquote(userinfo).encode()).decode())
+def proxy_secrets() -> Iterator[Secret]:
+    """Yield what must not be shown of the proxies configured, in each form it may be echoed."""
+    for proxy in urllib.request.getproxies().values():
+        userinfo = proxy.rpartition("@")[0].rpartition("//")[2]
+        for form in {userinfo, unquote(userinfo)}:
+            yield Secret(form, shows_end=False)
+            yield Secret(form.partition(":")[2], shows_end=False)
 
 
 def find_route(url: str) -> Route:
@@ -57,28 +55,23 @@ def find_route(url: str) -> Route:
     proxy = urllib.request.getproxies().get(parts.scheme)
     if is_loopback(parts.hostname) or not proxy or urllib.request.proxy_bypass(parts.netloc):
         return Route(url)
-    proxy_parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    shown = proxy_parts._replace(netloc=proxy_parts.netloc.rpartition("@")[2]).geturl()
+    scheme, separator, rest = proxy.rpartition("://")
+    address = rest.rpartition("@")[2].rstrip("/")
     variable = f"{parts.scheme.upper()}_PROXY"
-    if proxy_parts.scheme not in ("http", "https"):
+    if separator and scheme.lower() != "http":
         refuse(
-            f"the proxy {shown} ({variable}) is of a kind that Python's urllib cannot use",
-            f"Name an HTTP proxy: {variable}=http://host:port",
-            "Or go without one: NO_PROXY=" + (parts.hostname or ""),
+            f"the proxy {scheme}://{address} ({variable}) is of a kind that urllib cannot use",
+            f"urllib speaks plain HTTP to proxies: {variable}=http://host:port",
+            f"Or go without one: NO_PROXY={parts.hostname}",
         )
-    port = _port(proxy_parts)
-    if not proxy_parts.hostname or port is None:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:/?#@\s]+)(?::(\d{1,5}))?", address)
+    if not match or not 1 <= int(match[2] or 1) <= 65535:
         refuse(
-            f"the proxy {shown} ({variable}) has a bad host or port", "Write it as http://host:port"
+            f"the proxy of {variable} has a bad host or port (not shown: it may hold a password)",
+            "Write it as http://host:port; # / and @ in a password as %23 %2F and %40",
         )
-    return Route(url, proxy, f"{proxy_parts.hostname}:{port}")
-
-
-def _port(parts: SplitResult) -> int | None:
-    try:
-        return parts.port or 80
-    except ValueError:
-        return None
+    # http.client takes the port of the scheme asked for where the proxy names none.
+    return Route(url, proxy, address if match[2] else f"{address}:443")
 
 
 class Trace:
@@ -89,17 +82,19 @@ class Trace:
         self.deadline = deadline  # on time.monotonic's clock
         self.attempts = 0
         self.unfit_wait: float | None = None  # seconds asked for that the deadline forbids
+        self.sent = False  # whether any attempt may have sent the credential
         self._reset()
 
     def _reset(self) -> None:
         self.phase = Phase.LOOKING_UP
         self.addresses: list[str] = []
         self.tried = 0
-        self.sent = False
         self.started = time.monotonic()
         self.dialled: float | None = None
         self.connected: float | None = None
         self.answered: float | None = None
+        self.finished: float | None = None
+        self.response: Response | None = None
         self.first_text: float | None = None
 
     def begin_attempt(self) -> None:
@@ -149,6 +144,7 @@ class Trace:
             tuple(self.addresses[: self.tried]),
             tuple(self.addresses[self.tried :]),
             self.route.via,
+            "@" in (self.route.proxy or ""),
             self.attempts,
             self.unfit_wait,
         )
@@ -159,7 +155,8 @@ class Trace:
         return Timing(
             connect=_between(self.started, self.dialled),
             tls=_between(self.dialled, self.connected) if https else None,
-            first_byte=_between(self.started, self.answered),
+            first_byte=_between(self.connected, self.answered),
+            rest=_between(self.answered, self.finished),
             first_text=_between(self.started, self.first_text),
             total=total,
         )
@@ -208,7 +205,7 @@ class _Connection(http.client.HTTPConnection):
         except (ConnectionError, ssl.SSLEOFError):
             # Why it closed before it had read everything, "too large" or "no client
             # certificate", may be there to be read.
-            if not self.trace.sent:
+            if self.trace.connected is None:
                 raise
 
 
@@ -225,11 +222,21 @@ class _Handler(urllib.request.AbstractHTTPHandler):
         return self.do_open(_Connection, request, trace=self.trace)  # type: ignore[arg-type]
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return self.do_open(_TLSConnection, request, trace=self.trace, context=context)  # type: ignore[arg-type]
+        return self.do_open(_TLSConnection, request, trace=self.trace, context=_tls_context())  # type: ignore[arg-type]
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+
+def _tls_context() -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context()
+    except OSError as error:  # of SSLKEYLOGFILE, the one file it opens to write
+        refuse(
+            f"cannot set up TLS: {error}",
+            "Unset SSLKEYLOGFILE, or let it name a file that can be written.",
+        )
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 @contextmanager
@@ -252,7 +259,9 @@ def exchange(request: Request, data: bytes | None, trace: Trace) -> Iterator[Res
     with raw:
         trace.answered = time.monotonic()
         trace.phase = Phase.READING
-        yield Response(raw.status, raw.reason, _headers(raw), _chunks(raw, trace))
+        trace.response = Response(raw.status, raw.reason, _headers(raw), _chunks(raw, trace))
+        yield trace.response
+    trace.finished = time.monotonic()
 
 
 def _headers(raw: http.client.HTTPResponse) -> Mapping[str, str]:
@@ -356,4 +365,9 @@ def tls_facts(environ: Mapping[str, str]) -> dict[str, str | None]:
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")
         if (path := environ.get(name)) and not os.path.exists(path)
     ]
-    return {"ca_file": missing[0] if missing else None, "openssl": ssl.OPENSSL_VERSION}
+    paths = ssl.get_default_verify_paths()
+    return {
+        "ca": paths.cafile or paths.capath or "none found",
+        "ca_file": missing[0] if missing else None,
+        "openssl": ssl.OPENSSL_VERSION,
+    }
