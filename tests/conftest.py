@@ -11,7 +11,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from helpers import KEY, Ran
+from helpers import GOLDEN, KEY, Ran
 
 from claude_ping import cli
 
@@ -47,6 +47,26 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return look_up(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up_loopback)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare text with tests/golden/NAME.txt, or rewrite the file."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / f"{name}.txt"
+        # Ports and durations are all that may differ between two runs.
+        text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+        text = re.sub(r"\d+\.\d+ s\b", "N.NN s", text)
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, "utf-8")
+        assert text == path.read_text("utf-8")
+
+    return compare
 
 
 @pytest.fixture

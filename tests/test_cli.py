@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import KEY, Run
+from helpers import GOLDEN, KEY, Run
 from servers import MESSAGE, answer, error, serving
 
-from claude_ping import simulator
+from claude_ping import __main__, simulator
 from claude_ping.records import ExitCode
 
 EXIT_CODES = {
@@ -38,19 +39,22 @@ EXIT_CODES = {
 }
 
 
-def test_every_scenario_has_an_expected_exit_code() -> None:
+def test_every_scenario_has_an_expected_exit_code_and_output() -> None:
     assert EXIT_CODES.keys() == simulator.SCENARIOS.keys()
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == simulator.SCENARIOS.keys()
 
 
 @pytest.mark.parametrize("scenario", EXIT_CODES)
-def test_a_simulated_run_ends_with_the_code_of_its_class(run: Run, scenario: str) -> None:
+def test_a_simulated_run_ends_with_its_code_and_reads_as_it_should(
+    run: Run, scenario: str, golden: Callable[[str, str], None]
+) -> None:
     retries = "1" if scenario == "overloaded-once" else "0"
 
-    ran = run("--simulate", scenario, "--retries", retries, "--timeout", "2", "hello")
+    ran = run("--simulate", scenario, "--retries", retries, "--timeout", "1.7", "hello")
 
     assert ran.code == EXIT_CODES[scenario]
-    assert f"note: simulated ({scenario})" in ran.err
     assert bool(ran.out) is (ran.code == 0)
+    golden(scenario, f"{ran.out}{ran.err}")
 
 
 def test_a_reply_is_shown_with_everything_worth_knowing(run: Run) -> None:
@@ -219,6 +223,30 @@ def test_a_bad_value_is_a_usage_error_that_names_it(
     assert ran.code == 2
     assert problem in ran.err
     assert "abcdefgh" not in ran.err
+
+
+def test_ctrl_c_while_the_prompt_is_typed_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Typing:
+        def read(self) -> bytes:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": Typing()}))
+
+    assert run("-") == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("claude_ping.cli.main", interrupt)
+
+    assert __main__.main() == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_every_exit_code_is_in_the_help(run: Run) -> None:

@@ -12,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import KEY
+from helpers import KEY, PROGRAM
 from servers import Answer, answer, drip, hang, serving
 
 from claude_ping import __version__, settings, simulator
 from claude_ping.records import ExitCode, PingError
 from claude_ping.settings import Options
-
-PROGRAM = [sys.executable, "-m", "claude_ping"]
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -57,6 +57,7 @@ def test_streams_that_are_closed_from_the_start_are_no_failure() -> None:
     screen.out("x")
     screen.err("y")
     screen.tick("z")
+    screen.raw(b"raw")
     screen.close()
 
 

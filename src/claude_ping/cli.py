@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from claude_ping import api, diagnosis, options, render, settings
+from claude_ping import api, diagnosis, machine, options, render, settings
 from claude_ping.options import Args, UsageError
 from claude_ping.records import (
     ExitCode,
@@ -197,39 +197,28 @@ def _standard_input() -> str:
 
 def publish(report: Report, run: Run, screen: Screen) -> None:
     """Print the report in the form that was asked for, each part on its stream."""
-    args, code = run.args, report.diagnosis.exit_code
+    args, outcome = run.args, report.outcome
     if args.json:
         screen.out(_json_report(report, screen))
-    elif code is ExitCode.OK and not args.quiet:
-        _publish_success(report, args, screen)
+    elif args.quiet:
+        pass
     elif args.raw and report.answer:
         screen.raw(report.answer.body)
-    if code is not ExitCode.OK:
+    elif isinstance(outcome, Reply):
+        screen.out(render.success(outcome, report, screen.out_look))
+    elif outcome is None and report.request:
+        screen.out(machine.as_curl(report.request, api.encode(report.request)))
+    if report.diagnosis.exit_code is not ExitCode.OK:
         _publish_failure(report, run, screen)
     for note in report.notes:
         screen.note("note", note)
     if args.verbose:
-        screen.err("\n".join(render.details(report, screen.err_look)))
-        if run.traceback:
-            screen.err(run.traceback.rstrip())
+        screen.err("\n".join([*render.details(report, screen.err_look), run.traceback]).rstrip())
     if screen.is_in_github_actions:
         _append_summary(report, run.environ.get("GITHUB_STEP_SUMMARY"), screen)
 
 
-def _publish_success(report: Report, args: Args, screen: Screen) -> None:
-    if isinstance(report.outcome, Reply) and args.raw:
-        screen.raw(report.outcome.answer.body)
-    elif isinstance(report.outcome, Reply):
-        screen.out(render.success(report.outcome, report, screen.out_look))
-    elif report.request:
-        from claude_ping import machine  # noqa: PLC0415 people at a prompt do not need it
-
-        screen.out(machine.as_curl(report.request, api.encode(report.request)))
-
-
 def _publish_failure(report: Report, run: Run, screen: Screen) -> None:
-    from claude_ping import machine  # noqa: PLC0415 people at a prompt do not need it
-
     if not (run.args.quiet or run.args.json):
         screen.err(render.failure(report, screen.err_look))
     if screen.is_in_github_actions:
@@ -242,8 +231,6 @@ def _json_report(report: Report, screen: Screen) -> str:
     import platform  # noqa: PLC0415 only this report tells of the machine
     import ssl  # noqa: PLC0415
 
-    from claude_ping import machine  # noqa: PLC0415
-
     client = {
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION,
@@ -255,8 +242,6 @@ def _json_report(report: Report, screen: Screen) -> str:
 
 
 def _append_summary(report: Report, path: str | None, screen: Screen) -> None:
-    from claude_ping import machine  # noqa: PLC0415
-
     if not path:
         return
     try:

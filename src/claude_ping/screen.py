@@ -90,17 +90,18 @@ class Screen:
             self._has_tick = False
             self._write(self._err, "\r\x1b[K")
 
-    def _safe(self, text: str) -> str:
+    def _safe(self, text: str, *, is_command: bool = False) -> str:
         """Mask secrets, and keep what came from the network from being a workflow command."""
         text = self.mask.scrub(text)
         if self.is_in_github_actions:
-            text = re.sub(r"(?m)^(\s*:)(?=:)", r"\1 ", text).replace("##[", "## [")
+            text = text.replace("##[", "## [")
+            text = text if is_command else re.sub(r"(?m)^(\s*:)(?=:)", r"\1 ", text)
         return text
 
     def _write(self, stream: TextIO | None, text: str, *, is_command: bool = False) -> None:
         if stream is None:  # closed before we began
             return
-        text = self.mask.scrub(text) if is_command else self._safe(text)
+        text = self._safe(text, is_command=is_command)
         if not _can_show_marks(stream):
             text = "".join(_ASCII_MARKS.get(character, character) for character in text)
         with self._failure_noted(stream):
