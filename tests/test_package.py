@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,9 +14,7 @@ import pytest
 from helpers import KEY, PROGRAM
 from servers import Answer, answer, drip, hang, serving
 
-from claude_ping import __version__, settings, simulator
-from claude_ping.records import ExitCode, PingError
-from claude_ping.settings import Options
+from claude_ping import __version__
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -155,28 +152,3 @@ def test_ctrl_c_ends_at_once_when_the_server(name: str) -> None:
         err = interrupted([*PROGRAM, "--base-url", server.url], asked)
 
     assert err == "interrupted\n"
-
-
-ROOT = Path(__file__).parents[1]
-
-
-def test_the_example_file_holds_every_variable_and_no_usable_key() -> None:
-    example = (ROOT / ".env.example").read_text("utf-8")
-
-    named = re.findall(r"(?m)^(?:# )?(ANTHROPIC_\w+)=", example)
-    assert named == list(settings.VARIABLES)
-    layer = settings.read_env_file(str(ROOT / ".env.example"), ".env.example")
-    with pytest.raises(PingError, match="is a placeholder"):
-        settings.resolve(Options(), [layer], {})
-
-
-def test_the_readme_names_every_variable_exit_code_and_scenario() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-
-    for variable in settings.VARIABLES:
-        assert f"| `{variable}` |" in readme
-    for code in ExitCode:
-        if code is not ExitCode.INTERRUPTED:
-            assert f"| {code.value} | `{code.name.lower()}` |" in readme
-    for scenario in simulator.SCENARIOS:
-        assert f"`{scenario}`" in readme

@@ -1,0 +1,140 @@
+"""What the README says is what the program does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import GOLDEN, KEY, PROGRAM, Run
+from servers import answer, serving
+
+from claude_ping import settings, simulator
+from claude_ping.records import ExitCode, PingError
+from claude_ping.settings import Options
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(language: str, beginning: str) -> str:
+    """The code block of the README that begins so."""
+    blocks: list[str] = re.findall(rf"(?ms)^```{language}\n(.*?)^```$", README)
+    return next(text for text in blocks if text.lstrip().startswith(beginning))
+
+
+def test_the_example_file_holds_every_variable_and_no_usable_key() -> None:
+    example = (ROOT / ".env.example").read_text("utf-8")
+
+    named = re.findall(r"(?m)^(?:# )?(ANTHROPIC_\w+)=", example)
+    assert named == list(settings.VARIABLES)
+    layer = settings.read_env_file(str(ROOT / ".env.example"), ".env.example")
+    with pytest.raises(PingError, match="is a placeholder"):
+        settings.resolve(Options(), [layer], {})
+
+
+def test_every_variable_exit_code_and_scenario_is_named() -> None:
+    for variable in settings.VARIABLES:
+        assert f"| `{variable}` |" in README
+    for code in ExitCode:
+        if code is not ExitCode.INTERRUPTED:
+            assert f"| {code.value} | `{code.name.lower()}` |" in README
+    for scenario in simulator.SCENARIOS:
+        assert f"`{scenario}`" in README
+
+
+def test_the_json_example_is_what_the_program_prints(run: Run) -> None:
+    shown = json.loads(block("json", "{"))
+    printed = json.loads(run("--simulate", "ok", "--json", "hello").out)
+
+    assert keys(shown) == keys(printed)
+    for varying in ("time", "timing", "client"):
+        printed[varying] = shown[varying]
+    printed["request"]["url"] = shown["request"]["url"]
+    printed["response"]["headers"]["date"] = shown["response"]["headers"]["date"]
+    assert shown == printed
+
+
+def keys(value: Any) -> Any:
+    """The shape of a JSON value: its keys, without what they hold."""
+    return {name: keys(item) for name, item in value.items()} if isinstance(value, dict) else None
+
+
+def test_every_key_of_the_report_is_explained(run: Run) -> None:
+    table = README[README.index("| key | what it holds |") :]
+    for name, value in json.loads(run("--simulate", "ok", "--json").out).items():
+        assert f"`{name}`" in table
+        inner = value if name in ("credential", "request", "response", "timing", "client") else {}
+        for part in inner:
+            assert f"`{part}`" in table
+
+
+def test_the_dry_run_is_what_the_program_prints(run: Run, key: str) -> None:
+    shown = block("console", "$ claude-ping --dry-run")
+
+    assert run("--dry-run", "hello").out == shown.partition("\n")[2]
+
+
+@pytest.mark.parametrize("scenario", ["ok", "credit"])
+def test_the_first_reports_read_as_the_program_prints_them(scenario: str) -> None:
+    golden = (GOLDEN / f"{scenario}.txt").read_text("utf-8")
+    shown = block("console", '$ claude-ping "hello"\n' + ("POST" if scenario == "ok" else "✗"))
+
+    assert skeleton(shown.partition("\n")[2]) == skeleton(golden)
+
+
+def skeleton(report: str) -> str:
+    """A report without what differs from call to call: ids, host, key, counts, the reply."""
+    report = re.sub(r"(?m)^note: simulated .*\n", "", report)
+    report = re.sub(r"https?://\S+/v1/messages", "URL", report)
+    report = re.sub(r"key …\w{4} from .*", "KEY", report)
+    report = re.sub(r"req_\w+", "ID", report)
+    report = re.sub(r"\S+ s$", "TIME", report, flags=re.MULTILINE)
+    return re.sub(r"(?m)^  │ .*", "  │ TEXT", report)
+
+
+SHELL = {
+    "GitHub Actions": re.sub(r"(?m)^ +", "", block("yaml", "- name").partition("run: |\n")[2]),
+    "plain sh": block("sh", "claude-ping --quiet"),
+}
+OUTCOMES = {
+    0: (answer(), 0),
+    4: (answer(401, b""), 4),
+    5: (answer(529, b"", {"x-should-retry": "false"}), 0),
+    8: (answer(429, b"", {"x-should-retry": "false"}), 0),
+    9: (answer(400, b""), 9),
+}
+
+
+@pytest.mark.parametrize("code", OUTCOMES)
+@pytest.mark.parametrize("name", SHELL)
+def test_the_ci_step_passes_waits_or_fails_as_it_says(tmp_path: Path, name: str, code: int) -> None:
+    reply, expected = OUTCOMES[code]
+    program = tmp_path / "claude-ping"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(PROGRAM)} "$@"\n', "utf-8")
+    program.chmod(0o755)
+    with serving(reply) as server:
+        environ = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "ANTHROPIC_API_KEY": KEY,
+            "ANTHROPIC_BASE_URL": server.url,
+        }
+        done = subprocess.run(
+            ["sh", "-e", "-c", SHELL[name]],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == expected
+    assert (f"exit code {code}" in done.stdout) is (code in (5, 8))
+    assert len(done.stderr.splitlines()) == (code != 0)
+
+
+def test_the_gitlab_job_allows_what_wants_patience() -> None:
+    assert "exit_codes: [5, 6, 8]" in block("yaml", "claude-ping:")
