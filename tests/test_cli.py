@@ -321,7 +321,7 @@ def test_a_key_that_straddles_the_cut_of_a_long_message_does_not_leak(run: Run, 
     assert key[:16] not in ran.err
 
 
-def broken(*_: object) -> None:
+def broken(*_: object, **__: object) -> None:
     raise RuntimeError(f"key {KEY}")
 
 

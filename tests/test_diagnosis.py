@@ -303,6 +303,7 @@ def facts_that_can_be_known() -> set[str]:
             journey = JOURNEY._replace(unfit_wait=9.0)
             known |= diagnosis.facts(example.failure(), Context(config, request, journey, 3)).keys()
     page = Example(9, 404, HTML % b"x").failure()
+    known |= {"closest", "offending"}  # see the tests of each below
     for settings in (config, SETTINGS):
         known |= diagnosis.facts(page, Context(settings, REQUEST, JOURNEY, 3)).keys()
     return known
@@ -425,3 +426,44 @@ def test_what_is_worth_saying_of_a_reply_is_a_note(fields: dict[str, Any], note:
 
     assert len(notes) == 1
     assert note in notes[0]
+
+
+PAYLOAD = {
+    "model": "m",
+    "messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}],
+    "tools": [{"name": "t", "input_schema": {"type": "array"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "part"),
+    [
+        (
+            "messages.0.content.0.text: Field required",
+            'What was sent there: messages.0.content.0.text = ""',
+        ),
+        (
+            "tools.0.custom.input_schema.type: Input should be 'object'",
+            'What was sent there: tools.0.input_schema.type = "array"',
+        ),
+        ("messages.7.role: Field required", f"messages = {json.dumps(PAYLOAD['messages'])}"),
+        ("nothing.of.this: Field required", None),
+        ("metadata: Field required", None),
+    ],
+)
+def test_the_part_of_the_body_that_was_refused_is_shown(message: str, part: str | None) -> None:
+    failure = Example(9, **invalid(message)).failure()
+
+    found = diagnosis.diagnose(failure, Context(SETTINGS, REQUEST._replace(body=PAYLOAD)))
+
+    shown = [line for line in found.known if line.startswith("What was sent there: ")]
+    assert [part in line for line in shown if part] == ([True] if part else [])
+
+
+def test_a_long_part_is_cut() -> None:
+    failure = Example(9, **invalid("messages.0: Field required")).failure()
+    request = REQUEST._replace(body={"messages": ["x" * 999]})
+
+    found = diagnosis.diagnose(failure, Context(SETTINGS, request))
+
+    assert found.known[-1] == 'What was sent there: messages.0 = "' + "x" * 199 + "…"

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import Answer, answer, drip, error, hang, reset, serving
 
-from claude_ping import diagnosis, ping, transport
-from claude_ping.records import Failure, Fault, Reply, Request, Retry
+from claude_ping import api, diagnosis, ping, transport
+from claude_ping.ping import Caller
+from claude_ping.records import Failure, Fault, Reply, Request, Response, Retry
 from claude_ping.transport import Trace
 
 OVERLOADED = answer(529, error("overloaded_error", "Overloaded"))
@@ -27,14 +28,17 @@ class Conversation:
         with serving(*answers) as server:
             request = Request("POST", f"{server.url}/v1/messages", {}, {})
             self.trace = Trace(transport.find_route(request.url), time.monotonic() + timeout)
-            self.outcome = ping.converse(
-                request,
-                self.trace,
-                retries=retries,
-                on_retry=self.notices.append,
-                sleep=self.waits.append,
-            )
+            caller = Caller(self.trace, retries, self._take, self.waits.append)
+            self.outcome = ping.converse(request, read, caller)
         self.sent = len(server.requests)
+
+    def _take(self, event: object) -> None:
+        assert isinstance(event, Retry)
+        self.notices.append(event)
+
+
+def read(response: Response) -> Reply:
+    return api.read_reply(api.read_answer(response))
 
 
 def limited(**headers: str) -> bytes:
@@ -180,12 +184,11 @@ def test_the_caller_is_called_while_it_waits() -> None:
     with serving(drip(OK, 0.01)) as server:
         request = Request("POST", f"{server.url}/v1/messages", {}, {})
         trace = Trace(transport.find_route(request.url), time.monotonic() + 30)
-        outcome = ping.ping(
-            request,
+        outcome = ping.supervise(
+            lambda post: ping.converse(request, read, Caller(trace, 0, post)),
             trace,
-            retries=0,
-            on_retry=lambda _: None,
-            on_tick=lambda: ticks.append(trace.phase),
+            lambda _: None,
+            lambda: ticks.append(trace.phase),
         )
 
     assert isinstance(outcome, Reply)
@@ -197,4 +200,6 @@ def test_a_bug_in_the_thread_is_raised_to_the_caller() -> None:
     trace = Trace(transport.find_route(request.url), time.monotonic() + 5)
 
     with pytest.raises(TypeError, match="not JSON serializable"):
-        ping.ping(request, trace, retries=0, on_retry=lambda _: None)
+        ping.supervise(
+            lambda post: ping.converse(request, read, Caller(trace, 0, post)), trace, lambda _: None
+        )

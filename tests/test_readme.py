@@ -87,13 +87,35 @@ def test_the_first_reports_read_as_the_program_prints_them(scenario: str) -> Non
     assert skeleton(shown.partition("\n")[2]) == skeleton(golden)
 
 
+def test_the_list_of_models_reads_as_the_program_prints_it(run: Run) -> None:
+    shown = block("console", "$ claude-ping --models")
+    printed = run("--simulate", "ok", "--models").out
+
+    assert skeleton(shown.partition("\n")[2]) == skeleton(printed)
+
+
+def test_the_refused_payload_reads_as_the_program_prints_it(
+    run: Run, key: str, tmp_path: Path
+) -> None:
+    shown = block("console", "$ claude-ping --payload").splitlines()[1:]
+    message = shown[0].partition("invalid_request_error: ")[2]
+    (tmp_path / "request.json").write_text(
+        '{"tools": [{"name": "t", "input_schema": {"type": "array"}}]}', "utf-8"
+    )
+    refusal = {"error": {"type": "invalid_request_error", "message": message}}
+    with serving(answer(400, refusal)) as server:
+        ran = run("--base-url", server.url, "--payload", "request.json")
+
+    assert ran.err.splitlines()[: len(shown)] == shown
+
+
 def skeleton(report: str) -> str:
     """A report without what differs from call to call: ids, host, key, counts, the reply."""
     report = re.sub(r"(?m)^note: simulated .*\n", "", report)
-    report = re.sub(r"https?://\S+/v1/messages", "URL", report)
+    report = re.sub(r"https?://\S+/v1/", "URL", report)
     report = re.sub(r"key …\w{4} from .*", "KEY", report)
     report = re.sub(r"req_\w+", "ID", report)
-    report = re.sub(r"\S+ s$", "TIME", report, flags=re.MULTILINE)
+    report = re.sub(r"[\dN]\.[\dN][\dN] s\b", "TIME", report)
     return re.sub(r"(?m)^  │ .*", "  │ TEXT", report)
 
 

@@ -28,8 +28,9 @@ from servers import (
     serving,
 )
 
-from claude_ping import ping, transport
-from claude_ping.records import Failure, Fault, Phase, PingError, Reply, Request, Secret
+from claude_ping import api, ping, transport
+from claude_ping.ping import Caller
+from claude_ping.records import Failure, Fault, Phase, PingError, Reply, Request, Response, Secret
 from claude_ping.transport import Trace
 
 OK = answer()
@@ -44,7 +45,11 @@ def ask(url: str, timeout: float = 5.0) -> tuple[Reply | Failure, Trace]:
     """One attempt, without the thread around it."""
     request = Request("POST", f"{url}/v1/messages", {"x-api-key": Secret(KEY)}, {"model": "m"})
     trace = Trace(transport.find_route(request.url), time.monotonic() + timeout)
-    return ping.converse(request, trace, retries=0, on_retry=lambda _: None), trace
+    return ping.converse(request, read, Caller(trace, 0, lambda _: None)), trace
+
+
+def read(response: Response) -> Reply:
+    return api.read_reply(api.read_answer(response))
 
 
 def failed(url: str, timeout: float = 5.0) -> tuple[Failure, Trace]:
@@ -157,7 +162,7 @@ def test_an_answer_before_the_request_was_read_is_still_an_answer() -> None:
     with answering_anything(answer(413, b"")) as address:
         request = Request("POST", f"http://{address}", {}, {"long": "x" * (8 << 20)})
         trace = Trace(transport.find_route(request.url), time.monotonic() + 5)
-        outcome = ping.converse(request, trace, retries=0, on_retry=lambda _: None)
+        outcome = ping.converse(request, read, Caller(trace, 0, lambda _: None))
 
     assert isinstance(outcome, Failure)
     assert outcome.status == 413

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import unescape
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from claude_ping import __version__
 from claude_ping.records import (
@@ -20,34 +21,58 @@ from claude_ping.records import (
     Secret,
     Settings,
 )
+from claude_ping.stream import STRICT_JSON, Accumulator, accumulate
 
 DEFAULT_MODEL = "claude-haiku-5-5"
 DEFAULT_PROMPT = "Reply with the single word: pong"
 DEFAULT_MAX_TOKENS = 1024
+PAGE = 1000  # models; the most that one page holds
 API_VERSION = "2023-06-01"  # the one that every gateway knows
 MAX_DEPTH = 200  # levels of JSON; deeper ones exhaust Python's own stack
 
 
 class Question(NamedTuple):
-    """What to ask of the model; None is not sent."""
+    """What to ask of the model; None is not sent, or left to the payload."""
 
-    prompt: str = DEFAULT_PROMPT
-    model: str = DEFAULT_MODEL
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    prompt: str | None = None
+    model: str | None = None
+    max_tokens: int | None = None
     system: str | None = None
     temperature: float | None = None
+    stream: bool = False
+    payload: Mapping[str, Any] | None = None
+
+    @property
+    def is_of_default_model(self) -> bool:
+        """Whether nobody chose the model."""
+        return self.model is None and self.payload is None
 
 
 def message_request(settings: Settings, question: Question) -> Request:
     """Return the POST /v1/messages that asks the question."""
-    optional = {"system": question.system, "temperature": question.temperature}
-    body = {
+    given = {
         "model": question.model,
         "max_tokens": question.max_tokens,
-        "messages": [{"role": "user", "content": question.prompt}],
-        **{name: value for name, value in optional.items() if value is not None},
+        "system": question.system,
+        "temperature": question.temperature,
+        "stream": question.stream or None,
     }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    usual = {
+        "model": DEFAULT_MODEL,
+        "max_tokens": DEFAULT_MAX_TOKENS,
+        "messages": [{"role": "user", "content": question.prompt or DEFAULT_PROMPT}],
+    }
+    body = {**(usual if question.payload is None else question.payload), **chosen}
     return Request("POST", f"{settings.base_url}/v1/messages", _headers(settings), body)
+
+
+def models_request(settings: Settings, after_id: str | None = None) -> Request:
+    """Return the GET /v1/models for the page after the given model, or for the first."""
+    page = f"&after_id={quote(after_id, safe='')}" if after_id else ""
+    url = f"{settings.base_url}/v1/models?limit={PAGE}{page}"
+    headers = {name: value for name, value in _headers(settings).items() if name != "content-type"}
+    return Request("GET", url, headers)
 
 
 def _headers(settings: Settings) -> Mapping[str, str | Secret]:
@@ -67,6 +92,8 @@ def _headers(settings: Settings) -> Mapping[str, str | Secret]:
 
 def encode(request: Request) -> bytes | None:
     """Return the body as it is sent: ASCII, so that no character can be lost on the way."""
+    if request.data is not None:
+        return request.data
     return None if request.body is None else json.dumps(request.body).encode()
 
 
@@ -90,11 +117,16 @@ def _whole(response: Response, body: bytearray) -> Answer:
 
 def _parse_json(body: bytes, errors: str) -> Any:
     try:
-        value = json.loads(body.decode("utf-8-sig", errors), parse_constant=_refuse_constant)
+        value = STRICT_JSON.decode(body.decode("utf-8-sig", errors))
     except (ValueError, RecursionError):
         return None
+    return None if is_too_deep(value) else value
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether JSON is nested so deeply that Python's own stack could not print it again."""
     level, depth = [value], 0
-    while level:
+    while level and depth <= MAX_DEPTH:
         depth += 1
         level = [
             child
@@ -102,23 +134,64 @@ def _parse_json(body: bytes, errors: str) -> Any:
             if isinstance(item, (dict, list))
             for child in (item.values() if isinstance(item, dict) else item)
         ]
-    return value if depth <= MAX_DEPTH else None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
+    return depth > MAX_DEPTH
 
 
 def read_reply(answer: Answer) -> Reply:
     """Return the message that the answer holds, or raise PingError with what it holds instead."""
-    content = answer.json
-    is_object = isinstance(content, dict)
-    if answer.status == 200 and is_object and content.get("type") == "message":
-        return Reply(content, answer)
-    if answer.status == 200 and not (is_object and content.get("type") == "error"):
+    content = _content(answer)
+    if content.get("type") != "message":
         raise PingError(Failure(Fault.NOT_A_MESSAGE, _describe(answer), answer))
-    raise PingError(read_error(answer))
+    return Reply(content, answer)
+
+
+def read_models(answer: Answer) -> list[Mapping[str, Any]]:
+    """Return the page of models that the answer holds, or raise PingError."""
+    data = _content(answer).get("data")
+    if not isinstance(data, list):
+        expected = {"expected": "a list of models"}
+        raise PingError(Failure(Fault.NOT_A_MESSAGE, _describe(answer), answer, details=expected))
+    return [model for model in data if isinstance(model, dict)]
+
+
+def _content(answer: Answer) -> Mapping[str, Any]:
+    content = answer.json
+    if not isinstance(content, dict):
+        content = {}
+    if answer.status != 200 or content.get("type") == "error":
+        raise PingError(read_error(answer))
+    return content
+
+
+def read_stream(
+    response: Response, on_text: Callable[[int, str], None], *, keep: bool = False
+) -> Reply:
+    """Return the message that a stream adds up to; with `keep`, its bytes too.
+
+    A plain answer is read as the plain answer it is.
+    """
+    if response.status != 200 or "event-stream" not in response.headers.get("content-type", ""):
+        reply = read_reply(read_answer(response))
+        return reply._replace(notes=("asked for a stream, but a plain answer came",))
+    accumulator, body = Accumulator(), bytearray()
+
+    def copied() -> Iterator[bytes]:
+        for chunk in response.chunks:
+            body.extend(chunk)
+            yield chunk
+
+    failure = Failure(Fault.CUT, "the stream ended without message_stop")
+    try:
+        accumulate(copied() if keep else response.chunks, accumulator, on_text)
+    except PingError as error:
+        failure = error.failure
+    message = accumulator.result()
+    answer = Answer(200, response.reason, response.headers, bytes(body), message)
+    if accumulator.error is not None:
+        failure = read_error(answer._replace(json=accumulator.error))
+    elif accumulator.is_complete and not is_too_deep(message):
+        return read_reply(answer)
+    raise PingError(failure._replace(answer=answer))
 
 
 def read_error(answer: Answer) -> Failure:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from claude_ping.records import (
     Failure,
     Fault,
     Journey,
+    Models,
     Outcome,
     PingError,
     Reply,
@@ -25,6 +25,7 @@ from claude_ping.records import (
     Request,
     Retry,
     Settings,
+    Text,
     Timing,
 )
 from claude_ping.screen import Screen
@@ -80,6 +81,8 @@ class Run:
         self.retries: list[Retry] = []
         self.tls_facts: Mapping[str, str | None] = {}
         self.traceback = ""
+        self.streamed: int | None = None  # the text block that is being shown
+        self.data: bytes | None = None  # the payload as it was given
         self.question = self._question()
         self.started = time.monotonic()  # a prompt that is typed takes no time of the run
 
@@ -99,15 +102,17 @@ class Run:
 
     def _question(self) -> api.Question:
         args = self.args
-        if args.simulate and (args.env_file or args.base_url):
-            options.refuse("argument --simulate: not together with --env-file or --base-url")
-        prompt = _standard_input() if args.prompt == "-" else args.prompt
+        options.check(args)
+        prompt = options.text_of_standard_input() if args.prompt == "-" else args.prompt
+        payload, self.data = options.read_payload(args.payload) if args.payload else (None, None)
         return api.Question(
-            prompt or api.DEFAULT_PROMPT,
+            prompt,
             args.model,
             args.max_tokens,
             args.system,
             args.temperature,
+            args.stream,
+            payload,
         )
 
     @contextmanager
@@ -134,9 +139,9 @@ class Run:
         self.settings = settings.resolve(chosen, layers, self.environ)
         for warning in self.settings.warnings:
             self.screen.note("warning", warning)
-        self.request = api.message_request(self.settings, self.question)
+        self.request = self._first_request(self.settings)
         # urllib and ssl are half of the start-up; --help, --version and a missing key do without.
-        from claude_ping import ping, transport  # noqa: PLC0415
+        from claude_ping import ask, ping, transport  # noqa: PLC0415
 
         self.tls_facts = transport.tls_facts(self.environ)
         self.screen.mask.hide(transport.proxy_secrets())
@@ -144,17 +149,46 @@ class Run:
         self.trace = transport.Trace(route, self.started + self.args.timeout)
         if self.args.dry_run:
             return None
-        return ping.ping(
-            self.request,
-            self.trace,
-            retries=self.args.retries,
-            on_retry=self._on_retry,
-            on_tick=self._on_tick,
-        )
+        config, request, trace = self.settings, self.request, self.trace
 
-    def _on_retry(self, retry: Retry) -> None:
-        self.retries.append(retry)
-        self.screen.remark(render.retry(retry))
+        def work(post: Callable[[ping.Event], None]) -> Outcome:
+            caller = ping.Caller(trace, self.args.retries, post)
+            if self.args.models:
+                return ask.ask_models(config, request, caller)
+            keep = self.args.raw
+            return ask.ask_message(config, self.question, request, caller, keep=keep)
+
+        return ping.supervise(work, trace, self._on_event, self._on_tick)
+
+    def _first_request(self, config: Settings) -> Request:
+        if self.args.models:
+            return api.models_request(config)
+        request = api.message_request(config, self.question)
+        # To the letter, unless an option has changed something.
+        is_unchanged = request.body == self.question.payload
+        return request._replace(data=self.data) if is_unchanged else request
+
+    def _on_event(self, event: Retry | Text | Request) -> None:
+        if isinstance(event, Retry):
+            self.retries.append(event)
+            self.screen.remark(render.retry(event))
+        elif isinstance(event, Text):
+            self._on_text(event)
+        else:
+            self.request = event
+
+    def _on_text(self, event: Text) -> None:
+        args = self.args
+        if args.json or args.raw or args.quiet:
+            return
+        if self.streamed is None:
+            report = self._report(None)
+            self.screen.out(render.origin_line(report, self.screen.out_look))
+        if self.streamed != event.block:
+            self.screen.end_partial()
+            self.screen.out(render.heading("text", self.screen.out_look))
+            self.streamed = event.block
+        self.screen.partial(event.text)
 
     def _on_tick(self) -> None:
         seconds = time.monotonic() - self.started
@@ -172,7 +206,7 @@ class Run:
         )
         notes: tuple[str, ...] = ()
         if isinstance(outcome, Reply) and self.request:
-            notes = diagnosis.notes(outcome, self.request)
+            notes = (*outcome.notes, *diagnosis.notes(outcome, self.request))
         return Report(
             outcome,
             diagnosis.diagnose(outcome, context),
@@ -187,35 +221,37 @@ class Run:
         )
 
 
-def _standard_input() -> str:
-    data = sys.stdin.buffer.read() if sys.stdin else b""
-    try:
-        return options.text(data.decode("utf-8", "surrogateescape"))
-    except argparse.ArgumentTypeError as error:
-        options.refuse(f"argument PROMPT: standard input: {error}")
-
-
 def publish(report: Report, run: Run, screen: Screen) -> None:
     """Print the report in the form that was asked for, each part on its stream."""
-    args, outcome = run.args, report.outcome
-    if args.json:
+    screen.end_partial()
+    if run.args.json:
         screen.out(_json_report(report, screen))
-    elif args.quiet:
-        pass
-    elif args.raw and report.answer:
+    elif run.args.raw and report.answer and not run.args.quiet:
         screen.raw(report.answer.body)
-    elif isinstance(outcome, Reply):
-        screen.out(render.success(outcome, report, screen.out_look))
-    elif outcome is None and report.request:
-        screen.out(machine.as_curl(report.request, api.encode(report.request)))
+    elif not run.args.quiet:
+        _publish_outcome(report, run, screen)
     if report.diagnosis.exit_code is not ExitCode.OK:
         _publish_failure(report, run, screen)
     for note in report.notes:
         screen.note("note", note)
-    if args.verbose:
+    if run.args.verbose:
         screen.err("\n".join([*render.details(report, screen.err_look), run.traceback]).rstrip())
     if screen.is_in_github_actions:
         _append_summary(report, run.environ.get("GITHUB_STEP_SUMMARY"), screen)
+
+
+def _publish_outcome(report: Report, run: Run, screen: Screen) -> None:
+    match report.outcome:
+        case Reply() as reply:
+            is_shown = run.streamed is not None
+            look = screen.out_look
+            screen.out(render.success(reply, report, look, is_text_shown=is_shown))
+        case Models() as models:
+            screen.out(render.models(models, report, screen.out_look))
+        case None if report.request:
+            screen.out(machine.as_curl(report.request, api.encode(report.request)))
+        case _:  # a failure leaves standard output empty
+            pass
 
 
 def _publish_failure(report: Report, run: Run, screen: Screen) -> None:

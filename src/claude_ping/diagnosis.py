@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from claude_ping.records import (
     Failure,
     Fault,
     Journey,
+    Models,
     Outcome,
     Phase,
     Reply,
@@ -25,6 +27,7 @@ from claude_ping.records import (
 from claude_ping.rules import CONSOLE, RULES, Rule
 
 MAX_HINTS = 3
+MAX_PART = 200  # characters of the request's own body
 MAX_MESSAGE = 1000  # characters of an error's own text
 RETRYABLE = (ExitCode.SERVER, ExitCode.NETWORK, ExitCode.RATE)
 
@@ -79,6 +82,9 @@ def diagnose(outcome: Outcome | None, context: Context) -> Diagnosis:
         return Diagnosis(ExitCode.OK, "dry run: nothing was sent")
     if isinstance(outcome, Reply):
         return Diagnosis(ExitCode.OK, f"{outcome.answer.status} OK", key_accepted=True)
+    if isinstance(outcome, Models):
+        count = f"{len(outcome.models)} models"
+        return Diagnosis(ExitCode.OK, f"{outcome.answer.status} OK, {count}", key_accepted=True)
     failure = outcome
     rule = rule_for(failure)
     known_facts = facts(failure, context)
@@ -171,11 +177,44 @@ def facts(failure: Failure, context: Context) -> dict[str, str]:
         **_journey_facts(context),
         **_request_facts(context),
         **context.tls_facts,
+        "expected": _string(failure.details.get("expected")) or "a message",
+        "closest": _closest(failure, context),
+        "offending": _offending(failure, context),
         "appeal_url": _string(failure.details.get("appeal_url")),
         "timeout": f"{context.timeout:g}",
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _closest(failure: Failure, context: Context) -> str | None:
+    """Name the models that the one asked for may have been meant to be."""
+    identifiers = failure.details.get("models")
+    model = (context.request.body or {}).get("model") if context.request else None
+    if not isinstance(identifiers, list) or not identifiers or not isinstance(model, str):
+        return None
+    from difflib import get_close_matches  # noqa: PLC0415 for this hint alone
+
+    closest = get_close_matches(model.lower(), identifiers, n=3, cutoff=0.4)
+    return f"The closest that this key may use: {', '.join(closest or identifiers[:3])}"
+
+
+def _offending(failure: Failure, context: Context) -> str | None:
+    """Show the part of the body that the API's path leads to, as far as it leads."""
+    path = re.match(r"([\w-]+(?:\.[\w-]+)+): ", failure.message)
+    part: Any = context.request.body if context.request else None
+    if path is None or part is None:
+        return None
+    followed: list[str] = []
+    for step in path[1].split("."):
+        try:
+            part = part[int(step)] if isinstance(part, list) else part[step]
+        except (LookupError, TypeError, ValueError):
+            continue  # a name of the API's own, such as the kind of a tool
+        followed.append(step)
+    shown = json.dumps(part, ensure_ascii=False)
+    shown = shown if len(shown) <= MAX_PART else f"{shown[:MAX_PART]}…"
+    return f"What was sent there: {'.'.join(followed)} = {shown}" if followed else None
 
 
 def _cut(text: str) -> str:

@@ -11,6 +11,7 @@ from claude_ping.records import Secret
 from claude_ping.render import visible
 
 MIN_HIDDEN = 6  # characters; masking a shorter value would garble every output
+MIN_HELD = 4  # characters; the first of a key are no secret
 PIECE = 12  # characters that no text shares with a key by chance
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -43,6 +44,17 @@ class Mask:
                 parts += [text[end:start], mask]
             end = max(end, stop)
         return "".join([*parts, text[end:]])
+
+    def held(self, text: str) -> int:
+        """Return how many characters at the end may be the beginning of a secret, or a part."""
+        tail = text[-max(map(len, self._masks), default=0) :].translate(_ASCII_LOWER)
+        for length in range(len(tail), MIN_HELD - 1, -1):
+            end = tail[-length:]
+            if any(
+                form.startswith(end) or (length >= PIECE and end in form) for form in self._masks
+            ):
+                return length
+        return 0
 
 
 def _forms(value: str) -> set[str]:

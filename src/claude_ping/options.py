@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
-from typing import NoReturn
+import sys
+from typing import Any, NoReturn
 
 from claude_ping import __version__, api, checks
+from claude_ping.stream import STRICT_JSON
 
 DEFAULT_TIMEOUT = 120.0  # seconds
 MAX_TIMEOUT = 86_400.0  # seconds; beyond it sockets overflow, and patience too
@@ -25,6 +28,7 @@ exit codes:
 examples:
   claude-ping "hello"                       does a message get through?
   claude-ping --env-file prod.env           with the key of that file
+  claude-ping --models                      is the key good? costs nothing
   claude-ping --simulate 401                rehearse a failure; no key, no network
   claude-ping --json > report.json          a report to attach to a bug
 """
@@ -34,10 +38,13 @@ class Args(argparse.Namespace):
     """The parsed command line."""
 
     prompt: str | None
-    model: str
+    model: str | None
     system: str | None
-    max_tokens: int
+    max_tokens: int | None
     temperature: float | None
+    stream: bool
+    payload: str | None
+    models: bool
     header: list[tuple[str, str]]
     simulate: str | None
     env_file: str | None
@@ -102,18 +109,32 @@ def _add_message_options(group: argparse._ArgumentGroup) -> None:
         "--model",
         metavar="ID",
         type=text,
-        default=api.DEFAULT_MODEL,
-        help="model to ask (default: %(default)s)",
+        help=f"model to ask (default: {api.DEFAULT_MODEL})",
     )
     group.add_argument("-s", "--system", metavar="TEXT", type=text, help="system prompt")
     group.add_argument(
         "--max-tokens",
         metavar="N",
         type=_whole,
-        default=api.DEFAULT_MAX_TOKENS,
-        help="ceiling of the reply (default: %(default)s)",
+        help=f"ceiling of the reply (default: {api.DEFAULT_MAX_TOKENS})",
     )
     group.add_argument("--temperature", metavar="T", type=_temperature, help="0 to 1")
+    group.add_argument(
+        "--stream",
+        action="store_true",
+        help="ask for server-sent events, show the text as it arrives",
+    )
+    group.add_argument(
+        "--payload",
+        metavar="FILE",
+        help="send this JSON object as the body (- is standard input);"
+        " the options above override its fields",
+    )
+    group.add_argument(
+        "--models",
+        action="store_true",
+        help="instead of a message: list the models this key may use (free of charge)",
+    )
 
 
 def _add_connection_options(group: argparse._ArgumentGroup) -> None:
@@ -240,3 +261,58 @@ def _scenario(value: str) -> str:
         listed = "\n".join(f"  {name:16} {scenario.about}" for name, scenario in SCENARIOS.items())
         raise argparse.ArgumentTypeError(f"no scenario is called {value!r}; there are:\n{listed}")
     return value
+
+
+def check(args: Args) -> None:
+    """Refuse what cannot go together."""
+    if args.simulate and (args.env_file or args.base_url):
+        refuse("argument --simulate: not together with --env-file or --base-url")
+    if args.payload is not None and args.prompt is not None:
+        refuse("argument --payload: not together with PROMPT")
+    if args.models and (args.payload is not None or args.prompt is not None or args.stream):
+        refuse("argument --models: not together with PROMPT, --payload or --stream")
+
+
+def text_of_standard_input() -> str:
+    """Return the prompt that is read from standard input."""
+    try:
+        return text(_standard_input().decode("utf-8", "surrogateescape"))
+    except argparse.ArgumentTypeError as error:
+        refuse(f"argument PROMPT: standard input: {error}")
+
+
+def _standard_input() -> bytes:
+    return sys.stdin.buffer.read() if sys.stdin else b""
+
+
+def read_payload(path: str) -> tuple[dict[str, Any], bytes]:
+    """Return the JSON object of a file, or of standard input, and its bytes."""
+    name = "standard input" if path == "-" else path
+    try:
+        if path == "-":
+            data = _standard_input()
+        else:
+            with open(path, "rb") as file:
+                data = file.read()
+        value = STRICT_JSON.decode(data.decode("utf-8"))
+    except OSError as error:
+        refuse(f"argument --payload: cannot read {name}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        refuse(f"argument --payload: {name} is not UTF-8 text: byte {error.start + 1}")
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        refuse(f"argument --payload: {name} is not JSON: {error.msg} ({place})")
+    except ValueError as error:
+        refuse(f"argument --payload: {name}: {error}")
+    except RecursionError:
+        refuse(f"argument --payload: {name} is nested too deeply")
+    if not isinstance(value, dict):
+        refuse(f"argument --payload: {name} holds no JSON object, but {_kind(value)}")
+    if api.is_too_deep(value):
+        refuse(f"argument --payload: {name} is nested too deeply")
+    return value, data
+
+
+def _kind(value: object) -> str:
+    kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")

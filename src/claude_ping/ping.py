@@ -1,4 +1,4 @@
-"""One ping: attempts, waits and the one clock, from a request to its outcome."""
+"""One run on the wire: attempts, waits and the one clock."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from queue import Empty, Queue
+from typing import NamedTuple, TypeVar
 
 from claude_ping import api, diagnosis, transport
 from claude_ping.records import (
@@ -20,15 +20,29 @@ from claude_ping.records import (
     Outcome,
     Phase,
     PingError,
-    Reply,
     Request,
+    Response,
     Retry,
+    Text,
 )
 from claude_ping.transport import Trace
 
 FIRST_WAIT = 0.5  # seconds
 LONGEST_WAIT = 8.0  # seconds, of our own choosing; a server may ask for more
 TICK = 0.5  # seconds
+QUEUE = 64  # events; when the reader of our output is slow, so is our reading
+
+Event = Retry | Text | Request  # a request: the one that took the place of the first
+T = TypeVar("T")
+
+
+class Caller(NamedTuple):
+    """How the requests of one run are sent."""
+
+    trace: Trace
+    retries: int
+    post: Callable[[Event], None]
+    sleep: Callable[[float], None] = time.sleep
 
 
 class _Done(NamedTuple):
@@ -39,12 +53,10 @@ class _Crashed(NamedTuple):
     error: BaseException
 
 
-def ping(
-    request: Request,
+def supervise(
+    work: Callable[[Callable[[Event], None]], Outcome],
     trace: Trace,
-    *,
-    retries: int,
-    on_retry: Callable[[Retry], None],
+    on_event: Callable[[Event], None],
     on_tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Return the outcome by the trace's deadline, calling `on_tick` about twice a second.
@@ -52,15 +64,15 @@ def ping(
     The work is done in a thread of its own: neither the deadline nor Ctrl-C could
     otherwise end a name look-up, which no signal interrupts.
     """
-    events: SimpleQueue[Retry | _Done | _Crashed] = SimpleQueue()
+    events: Queue[Event | _Done | _Crashed] = Queue(QUEUE)
 
-    def work() -> None:
+    def run() -> None:
         try:
-            events.put(_Done(converse(request, trace, retries=retries, on_retry=events.put)))
+            events.put(_Done(work(events.put)))
         except BaseException as error:  # noqa: BLE001 raised again where it can be reported
             events.put(_Crashed(error))
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=run, daemon=True).start()
     while True:
         try:
             event = events.get(timeout=max(min(trace.remaining, TICK), 0))
@@ -73,7 +85,7 @@ def ping(
             raise event.error
         if isinstance(event, _Done):
             return event.outcome
-        on_retry(event)
+        on_event(event)
 
 
 def _timed_out(trace: Trace) -> Failure:
@@ -87,24 +99,17 @@ def _timed_out(trace: Trace) -> Failure:
     return api.read_error(answer)._replace(message="the rest did not come in time")
 
 
-def converse(
-    request: Request,
-    trace: Trace,
-    *,
-    retries: int,
-    on_retry: Callable[[Retry], None],
-    sleep: Callable[[float], None] = time.sleep,
-) -> Reply | Failure:
-    """Send the request until an answer is not worth another try; never wait past the deadline."""
-    data = api.encode(request)
+def converse(request: Request, read: Callable[[Response], T], caller: Caller) -> T | Failure:
+    """Send the request until its answer is not worth another try; never wait past the deadline."""
+    data, trace = api.encode(request), caller.trace
     while True:
         trace.begin_attempt()
         try:
             with transport.exchange(request, data, trace) as response:
-                return api.read_reply(api.read_answer(response))
+                return read(response)
         except PingError as error:
             failure = error.failure
-        if trace.attempts > retries or not diagnosis.is_worth_retrying(failure):
+        if trace.attempts > caller.retries or not diagnosis.is_worth_retrying(failure):
             return failure
         wait = asked_wait(failure.answer.headers if failure.answer else {})
         if wait is None:
@@ -112,9 +117,9 @@ def converse(
         if wait >= trace.remaining:
             trace.unfit_wait = wait
             return failure
-        on_retry(Retry(failure, wait, trace.attempts + 1, retries + 1))
+        caller.post(Retry(failure, wait, trace.attempts + 1, caller.retries + 1))
         trace.phase = Phase.SLEEPING
-        sleep(wait)
+        caller.sleep(wait)
 
 
 def backoff(attempt: int) -> float:

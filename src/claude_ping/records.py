@@ -138,6 +138,7 @@ class Request(NamedTuple):
     url: str
     headers: Mapping[str, str | Secret]  # lower-case names
     body: Mapping[str, Any] | None = None
+    data: bytes | None = None  # the body as it was given, to be sent to the letter
 
 
 class Response(NamedTuple):
@@ -170,6 +171,14 @@ class Reply(NamedTuple):
 
     message: Mapping[str, Any]
     answer: Answer
+    notes: tuple[str, ...] = ()
+
+
+class Models(NamedTuple):
+    """The models that the credential may use, in the API's order; their fields unchecked."""
+
+    models: tuple[Mapping[str, Any], ...]
+    answer: Answer
 
 
 class Failure(NamedTuple):
@@ -189,7 +198,7 @@ class Failure(NamedTuple):
         return self.answer.status if self.answer else None
 
 
-Outcome = Reply | Failure
+Outcome = Reply | Models | Failure
 
 
 class PingError(Exception):
@@ -220,6 +229,13 @@ class Retry(NamedTuple):
     wait: float  # seconds
     attempt: int  # the one that follows
     attempts: int  # at the most
+
+
+class Text(NamedTuple):
+    """What a streamed reply has added to one of its text blocks."""
+
+    block: int
+    text: str
 
 
 class Timing(NamedTuple):

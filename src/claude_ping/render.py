@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from claude_ping.records import ExitCode, Reply, Report, Retry, Timing
+from claude_ping.records import ExitCode, Models, Reply, Report, Retry, Timing
 
 Paint = Callable[[str, str], str]
 
@@ -46,8 +46,8 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda match: repr(match[0])[1:-1], text)
 
 
-def success(reply: Reply, report: Report, look: Look) -> str:
-    """Return the whole report of a reply."""
+def success(reply: Reply, report: Report, look: Look, *, is_text_shown: bool = False) -> str:
+    """Return the whole report of a reply, or what is left of it when its text was streamed."""
     answer, message = reply.answer, reply.message
     status = inline(f"{answer.status} {answer.reason}".strip())
     rows = {
@@ -61,13 +61,68 @@ def success(reply: Reply, report: Report, look: Look) -> str:
         name: value for name, value in rows.items() if value is not None or name == "stop_reason"
     }
     lines = [
-        look.paint("dim", origin(report)),
+        *([] if is_text_shown else [origin_line(report, look)]),
         f"{look.paint('good', f'✓ {status}')} in {report.timing.total:.2f} s",
         *(f"  {look.paint('dim', f'{name:13}')} {inline(value)}" for name, value in shown.items()),
     ]
     for block in blocks(message.get("content")):
-        lines += ["", *block_lines(block, look)]
+        if not (is_text_shown and isinstance(block, dict) and block.get("type") == "text"):
+            lines += ["", *block_lines(block, look)]
     return "\n".join(lines)
+
+
+def models(found: Models, report: Report, look: Look) -> str:
+    """Return the list of models, in the API's order."""
+    count = f"{len(found.models)} model{'' if len(found.models) == 1 else 's'}"
+    status = inline(f"{found.answer.status} {found.answer.reason}".strip())
+    mark = look.paint("good", f"✓ {status}")
+    lines = [origin_line(report, look), f"{mark} in {report.timing.total:.2f} s, {count}"]
+    rows = [_model_row(model) for model in found.models]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append("  " + "  ".join([*cells, look.paint("warn", row[4])]).rstrip())
+    if found.answer.request_id:
+        lines.append(look.paint("dim", f"  request-id {inline(found.answer.request_id)}"))
+    return "\n".join(lines)
+
+
+def _model_row(model: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return id, name, day of creation, sizes, and what its lifecycle says against it."""
+    created = model.get("created_at")
+    day = created[:10] if isinstance(created, str) and not created.startswith("1970-") else ""
+    context, output = model.get("max_input_tokens"), model.get("max_tokens")
+    sizes = [f"{_size(context)} in"] if context else []
+    sizes += [f"{_size(output)} out"] if output else []
+    lifecycle, retires = model.get("lifecycle"), model.get("retires_at")
+    against = inline(lifecycle) if lifecycle not in (None, "active") else ""
+    if isinstance(retires, str):
+        against = f"{against or 'retiring'}, retires {inline(retires[:10])}"
+    return (
+        inline(model.get("id", "")),
+        inline(model.get("display_name", "")),
+        inline(day),
+        ", ".join(sizes),
+        against,
+    )
+
+
+def _size(tokens: object) -> str:
+    if not isinstance(tokens, int):
+        return inline(tokens)
+    if tokens >= 1_000_000:
+        return f"{tokens / 1_000_000:g}M"
+    return f"{tokens / 1000:g}k"
+
+
+def origin_line(report: Report, look: Look) -> str:
+    """Return the first line of a report."""
+    return look.paint("dim", origin(report))
+
+
+def heading(kind: str, look: Look) -> str:
+    """Return the line over a content block."""
+    return f"  {look.paint('bold', kind)}"
 
 
 def origin(report: Report) -> str:
@@ -130,7 +185,7 @@ def block_lines(block: object, look: Look) -> Iterator[str]:
     field = _TEXT_FIELDS.get(kind)
     text = block.get(field) if field else None
     is_empty = isinstance(text, str) and not text
-    yield f"  {look.paint('bold', ' '.join([kind, *names]))}{' (empty)' if is_empty else ''}"
+    yield f"{heading(' '.join([kind, *names]), look)}{' (empty)' if is_empty else ''}"
     if kind in _OPAQUE_TYPES:
         return
     if not isinstance(text, str):

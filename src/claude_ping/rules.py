@@ -280,6 +280,7 @@ RULES = (
     Rule(
         "empty or misplaced message",
         ExitCode.REQUEST,
+        known=("{offending}",),
         hints=("`messages` begins with a user message, and no message is empty.",),
         status=(400,),
         says=r"non-empty|first message must|at least one message",
@@ -295,7 +296,7 @@ RULES = (
     Rule(
         "invalid field",
         ExitCode.REQUEST,
-        known=("The API refused the field {path}; the key is not the problem.",),
+        known=("The API refused the field {path}; the key is not the problem.", "{offending}"),
         status=(400, 422),
         says="extra inputs are not permitted|field required|input should be|does not match",
     ),
@@ -307,7 +308,13 @@ RULES = (
         status=(400,),
         says="not valid json|request.body.encoding|unsupported_charset",
     ),
-    Rule("invalid request", ExitCode.REQUEST, known=(_TEXT_OF_API,), status=(400,), by="api"),
+    Rule(
+        "invalid request",
+        ExitCode.REQUEST,
+        known=(_TEXT_OF_API, "{offending}"),
+        status=(400,),
+        by="api",
+    ),
     # 403: the API itself, or something before it that has never seen the key.
     Rule(
         "address not allowed",
@@ -392,7 +399,7 @@ RULES = (
         "model not found",
         ExitCode.REQUEST,
         known=("{model} is unknown, retired, or not for this organization.",),
-        hints=("{model_pattern}", "Ask for another model: claude-ping -m {other_model}"),
+        hints=("{model_pattern}", "{closest}", "See them all: claude-ping --models"),
         status=(404,),
         says=r"^model: ",
     ),
@@ -565,7 +572,7 @@ RULES = (
     Rule(
         "not a message",
         ExitCode.PROTOCOL,
-        "{status} {reason}, but not a message: {message}",
+        "{status} {reason}, but not {expected}: {message}",
         ("Whatever answered at {host} is not the Messages API.", *_FROM, "{via}"),
         ("{gateway}", "{proxy}", "A captive portal? Open any page in a browser."),
         fault=Fault.NOT_A_MESSAGE,

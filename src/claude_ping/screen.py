@@ -26,6 +26,8 @@ class Screen:
         self.is_in_github_actions = environ.get("GITHUB_ACTIONS") == "true"
         self.out_failure: str | None = None  # why the report could not be written
         self._has_tick = False
+        self._pending = ""  # streamed text that may be the beginning of a secret
+        self._is_in_line = False
         for stream in (out, err):
             if stream is not None and hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -49,6 +51,31 @@ class Screen:
         """Print a part of the answer."""
         self._erase_tick()
         self._write(self._out, text + "\n")
+
+    def partial(self, text: str) -> None:
+        """Print text of the network behind the gutter as it arrives, whole lines or not."""
+        self._erase_tick()
+        self._pending += text
+        cut = len(self._pending) - self.mask.held(self._pending)
+        ready, self._pending = self._pending[:cut], self._pending[cut:]
+        self._write_partial(ready)
+
+    def end_partial(self) -> None:
+        """End the line that is being shown, if any."""
+        self._write_partial(self._pending)
+        self._pending = ""
+        if self._is_in_line:
+            self._is_in_line = False
+            self._write(self._out, "\n")
+
+    def _write_partial(self, text: str) -> None:
+        if not text:
+            return
+        bar = f"  {self.out_look.paint('dim', '│')} "
+        lines = render.visible(self.mask.scrub(text)).split("\n")
+        start = "" if self._is_in_line else bar
+        self._is_in_line = True
+        self._write(self._out, start + f"\n{bar}".join(lines))
 
     def err(self, text: str) -> None:
         """Print what is said about it."""

@@ -6,6 +6,7 @@ It imports nothing of ours, so it can never agree with a mistake in the rest.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -214,10 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
         scenario = self.server.scenario
         if scenario.once and self.server.requests > 1:
             scenario = SCENARIOS["ok"]
-        self.close_connection = True
         if scenario.does == "hang":
             self.server.stopping.wait()
         if scenario.does != "answer":
+            self.close_connection = True
             return
         refusal = self._refusal()
         if refusal:
@@ -226,6 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, _models(), {}, is_from_api=True)
         else:
             body = _addressed(scenario.body, str((asked or {}).get("model")))
+            is_reply = scenario.status == 200 and scenario.is_from_api
+            if is_reply and (asked or {}).get("stream"):
+                body = b"".join(_events(body))
             self._send(scenario.status, body, scenario.headers, is_from_api=scenario.is_from_api)
 
     def _refusal(self) -> tuple[int, Any] | None:
@@ -257,9 +261,12 @@ class _Handler(BaseHTTPRequestHandler):
                 }
             if status >= 400:
                 body = body | {"request_id": request_id}
-        is_page = isinstance(body, str)
-        own["content-type"] = "text/html; charset=UTF-8" if is_page else "application/json"
-        data = (body if is_page else json.dumps(body)).encode()
+        if isinstance(body, bytes):
+            own["content-type"], data = "text/event-stream; charset=utf-8", body
+        elif isinstance(body, str):
+            own["content-type"], data = "text/html; charset=UTF-8", body.encode()
+        else:
+            own["content-type"], data = "application/json", json.dumps(body).encode()
         self.send_response_only(status)
         for name, value in {**own, "content-length": str(len(data)), **headers}.items():
             self.send_header(name, value)
@@ -275,6 +282,39 @@ def _addressed(body: Any, model: str) -> Any:
         return body | {"model": model}
     error = body["error"]
     return body | {"error": error | {"message": error["message"].replace("{model}", model)}}
+
+
+def _events(message: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the server-sent events that add up to the message."""
+    usage = message["usage"]
+    empty = message | {"content": [], "stop_reason": None, "usage": usage | {"output_tokens": 1}}
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": empty}, {"type": "ping"}]
+    for index, block in enumerate(message["content"]):
+        begun = block | {name: "" for name in ("text", "thinking", "signature") if name in block}
+        begun |= {"input": {}} if "input" in block else {}
+        events.append({"type": "content_block_start", "index": index, "content_block": begun})
+        events += [
+            {"type": "content_block_delta", "index": index, "delta": delta}
+            for delta in _deltas(block)
+        ]
+        events.append({"type": "content_block_stop", "index": index})
+    names = ("stop_reason", "stop_sequence", "stop_details")
+    delta = {name: message[name] for name in names}
+    events.append({"type": "message_delta", "delta": delta, "usage": usage})
+    events.append({"type": "message_stop"})
+    for event in events:
+        yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def _deltas(block: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    for word in re.findall(r"\S+\s*", block.get("text", "")):
+        yield {"type": "text_delta", "text": word}
+    if "signature" in block:
+        yield {"type": "signature_delta", "signature": block["signature"]}
+    if "input" in block:
+        text = json.dumps(block["input"])
+        for piece in (text[:5], text[5:]):
+            yield {"type": "input_json_delta", "partial_json": piece}
 
 
 def _models() -> dict[str, Any]:
