@@ -38,6 +38,16 @@ print(response.status, message["model"], message["stop_reason"], message["usage"
 for block in message["content"]:
     print(block["text"])
 """
+BODY = """{"model": "claude-haiku-5-5", "max_tokens": 1024,
+ "messages": [{"role": "user", "content": "hello"}]}"""
+CURL_HEADERS = ["-H", f"x-api-key: {KEY}", "-H", "anthropic-version: 2023-06-01"]
+CURL_HEADERS += ["-H", "content-type: application/json"]
+SDK = f"""
+import sys, anthropic
+client = anthropic.Anthropic(api_key="{KEY}", base_url=sys.argv[1])
+print(client.messages.create(model="claude-haiku-5-5", max_tokens=1024,
+                             messages=[{{"role": "user", "content": "hello"}}]))
+"""
 
 
 def measure(command: list[str], folder: str) -> tuple[float, float]:
@@ -76,6 +86,11 @@ def main() -> None:
             "a ping against loopback": {
                 "the barest script": ([python, "-c", BAREST, *ping], folder),
                 "claude-ping": ([program, *ping], folder),
+                "curl": (
+                    ["curl", "-sS", "-d", BODY, *CURL_HEADERS, server.url + "/v1/messages"],
+                    folder,
+                ),
+                "the official SDK": ([python, "-c", SDK, server.url], folder),
             },
         }
         for title, rows in groups.items():

@@ -208,5 +208,5 @@ def test_a_replacement_that_fails_too_leaves_the_first_failure(run: Run, key: st
         ran = run("--base-url", server.url)
 
     assert ran.code == 9
-    assert "claude-haiku-5-5 is unknown, retired, or not for this organization" in ran.err
+    assert "The model claude-haiku-5-5 is unknown, retired" in ran.err
     assert "The closest that this key may use: claude-haiku-7" in ran.err

@@ -12,7 +12,7 @@ import pytest
 from helpers import GOLDEN, KEY, Run
 from servers import MESSAGE, answer, error, serving
 
-from claude_ping import __main__, simulator
+from claude_ping import simulator
 from claude_ping.records import ExitCode
 
 EXIT_CODES = {
@@ -235,18 +235,6 @@ def test_ctrl_c_while_the_prompt_is_typed_is_one_line(
     monkeypatch.setattr("sys.stdin", type("Stdin", (), {"buffer": Typing()}))
 
     assert run("-") == (130, "", "interrupted\n")
-
-
-def test_ctrl_c_while_the_program_is_loaded_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("claude_ping.cli.main", interrupt)
-
-    assert __main__.main() == 130
-    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_every_exit_code_is_in_the_help(run: Run) -> None:

@@ -97,8 +97,8 @@ def hang(*_, **__):
     print("asked", flush=True)
     time.sleep(60)
 socket.getaddrinfo = hang
-from claude_ping.cli import main
-sys.exit(main())
+from claude_ping.__main__ import main
+main()
 """,
 ]
 
@@ -116,6 +116,21 @@ def interrupted(command: list[str], until: Callable[[subprocess.Popen[bytes]], o
     assert process.returncode == 130
     assert time.monotonic() - started < 3
     return err.decode()
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_one_line() -> None:
+    code = """
+from claude_ping import __main__, cli
+def interrupt():
+    raise KeyboardInterrupt
+cli.main = interrupt
+__main__.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"interrupted\n")
 
 
 def test_ctrl_c_within_a_name_look_up_ends_at_once() -> None:

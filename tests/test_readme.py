@@ -15,6 +15,7 @@ from servers import answer, serving
 
 from claude_ping import settings, simulator
 from claude_ping.records import ExitCode, PingError
+from claude_ping.rules import RULES
 from claude_ping.settings import Options
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +108,71 @@ def test_the_refused_payload_reads_as_the_program_prints_it(
         ran = run("--base-url", server.url, "--payload", "request.json")
 
     assert ran.err.splitlines()[: len(shown)] == shown
+
+
+# What the table of failures shows of a rule's sentences in place of a run's facts.
+WORDS = {
+    "answerer": "The API",
+    "credential": "the key",
+    "Credential": "The key",
+    "host": "the host",
+    "model": "the model",
+    "organization": "the organization",
+    "resigned": "Something between here and there re-signs TLS: a company proxy or antivirus.",
+    "sent": "The key was not sent.",
+    "unseen": "The key was not looked at.",
+    "home_key": "It was deleted, expired or mistyped: compare with <https://platform.claude.com/settings/keys>",
+    "dialled_name": "HOST",
+    "closest": "The closest ids are named.",
+}
+SHOWN = {
+    "401 `invalid x-api-key`": "key not accepted",
+    "400 `Your credit balance is too low`": "no credit",
+    "400 `specified API usage limits`": "spend limit of your own",
+    "429 `monthly API usage threshold`": "spend cap of the tier",
+    "400 `organization has been disabled`": "organization disabled",
+    "400 `anthropic-workspace-id`": "workspace needed",
+    "403 `permission_error`": "permission",
+    "403 `Request not allowed`": "blocked at the edge",
+    "404 `model: …`": "model not found",
+    "429 `rate_limit_error`": "rate limit",
+    "500 `api_error`": "server error",
+    "529 `overloaded_error`": "overloaded",
+    "200, but a web page": "not a message",
+    "cannot find the host": "name not found",
+    "connection refused": "connection refused",
+    "`self-signed certificate in certificate chain`": "TLS intercepted",
+    "`unable to get local issuer certificate`": "TLS issuer unknown",
+}
+
+
+def linked(text: str) -> str:
+    return re.sub(r"(?<!<)(https://[\w./-]*\w)", r"<\1>", text)
+
+
+def row(seen: str, name: str) -> str:
+    """A row of the README's table of failures, made of the rule's own sentences."""
+    rule = next(rule for rule in RULES if rule.name == name)
+    filled = [
+        [
+            line.format_map(WORDS)
+            for line in lines
+            if set(re.findall(r"{(\w+)}", line)) <= WORDS.keys()
+        ]
+        for lines in (rule.known, rule.hints)
+    ]
+    means, do = (
+        separator.join(lines[:2]) for separator, lines in zip((" ", " · "), filled, strict=True)
+    )
+    return f"| {seen} | {rule.exit_code.value} | {linked(means)} | {linked(do)} |"
+
+
+def test_the_table_of_failures_is_made_of_the_rules() -> None:
+    shown = [
+        line for line in README.splitlines() if re.match(r"\| .* \| \d+ \| .* \| .* \|$", line)
+    ]
+
+    assert shown == [row(seen, name) for seen, name in SHOWN.items()]
 
 
 def skeleton(report: str) -> str:

@@ -1,18 +1,23 @@
 """The entry point, also as `python -m claude_ping`."""
 
+import os
 import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run the program; Ctrl-C is one line even while it is still being loaded."""
+def main() -> NoReturn:
+    """Run the program and end the process; Ctrl-C is one line even while it is still loaded."""
     try:
-        from claude_ping.cli import main  # noqa: PLC0415
+        from claude_ping import cli  # noqa: PLC0415
 
-        return main()
+        code = cli.main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return 130
+        code = 130
+    # Everything is flushed. What the interpreter would still tidy up takes a tenth of a run,
+    # and a name look-up that hangs in a thread is not waited for.
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from html import unescape
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -235,7 +234,11 @@ def html_title(answer: Answer) -> str | None:
     if not re.match(r"(?i)\s*<(!doctype|html|head|body|title|center|h1)\b", start):
         return None
     title = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", start)
-    return one_line(unescape(re.sub(r"<[^>]*>", " ", title[2]))) if title else ""
+    if not title:
+        return ""
+    from html import unescape  # noqa: PLC0415 its table of entities is large
+
+    return one_line(unescape(re.sub(r"<[^>]*>", " ", title[2])))
 
 
 def _describe(answer: Answer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
@@ -64,7 +64,7 @@ def _forms(value: str) -> set[str]:
         visible(value),
         json.dumps(value)[1:-1],
         quote(data, safe=""),
-        base64.b64encode(data).decode().rstrip("="),
+        binascii.b2a_base64(data, newline=False).decode().rstrip("="),
         data.hex(),
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -282,6 +281,8 @@ def wrapped(text: str, first: str, rest: str, look: Look, style: str | None = No
     """Break a line at blanks where the stream has a width; never inside a URL."""
     lines = [first + text]
     if look.width:
+        import textwrap  # noqa: PLC0415 only for terminals
+
         lines = (
             textwrap.wrap(
                 text,

@@ -346,7 +346,7 @@ RULES = (
         known=("The API knows {credential}, but does not let it do this.",),
         hints=(
             f"Look at the key's workspace and its permissions: {CONSOLE_KEYS}",
-            "Does the workspace allow the model {model}?",
+            "Does the workspace allow {model}?",
         ),
         status=(403,),
         type="permission_error",
@@ -398,7 +398,7 @@ RULES = (
     Rule(
         "model not found",
         ExitCode.REQUEST,
-        known=("{model} is unknown, retired, or not for this organization.",),
+        known=("The model {model} is unknown, retired, or not for this organization.",),
         hints=("{model_pattern}", "{closest}", "See them all: claude-ping --models"),
         status=(404,),
         says=r"^model: ",
@@ -599,7 +599,11 @@ RULES = (
         ExitCode.NETWORK,
         "cannot find {dialled}: {message}",
         ("The name look-up says that there is no such host.", "{sent}", "{via}"),
-        ("{gateway}", "{proxy}", "Does it resolve? getent hosts {dialled_name}"),
+        (
+            "{gateway}",
+            "{proxy}",
+            "Is this machine online? Does getent hosts {dialled_name} find it?",
+        ),
         fault=Fault.NAME_NOT_FOUND,
     ),
     Rule(
