@@ -17,6 +17,7 @@ from claude_ping.records import (
     Reply,
     Report,
     Retry,
+    Timing,
 )
 from claude_ping.render import Look
 
@@ -154,9 +155,46 @@ def test_a_failure_is_not_wrapped_elsewhere_and_stays_on_its_lines() -> None:
 def test_a_retry_says_why_and_when() -> None:
     overloaded = Failure(Fault.HTTP, "", Answer(529, "", {}, b""), "overloaded_error")
 
-    assert render.retry(Retry(overloaded, 0.46, 2, 3)) == (
+    assert render.retry(Retry(overloaded, 0.46, 2, 3), PLAIN) == (
         "529 overloaded_error: waiting 0.5 s, then attempt 2 of 3"
     )
-    assert render.retry(Retry(Failure(Fault.REFUSED), 1, 3, 3)) == (
+    assert render.retry(Retry(Failure(Fault.REFUSED), 1, 3, 3), PLAIN) == (
         "connection refused: waiting 1.0 s, then attempt 3 of 3"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("", [""]),
+        ("short", ["short"]),
+        ("ten column", ["ten column"]),
+        ("a line that is longer", ["a line ", "that is ", "longer"]),
+        ("unbreakableword end", ["unbreakabl", "eword end"]),
+        ("日本語の長い文章です", ["日本語の長", "い文章です"]),
+        ("e\u0301" * 12, ["e\u0301" * 10, "e\u0301" * 2]),
+        ("שלום עולם שלום", ["שלום עולם ", "שלום"]),
+    ],
+)
+def test_a_line_is_folded_by_the_room_it_takes(line: str, parts: list[str]) -> None:
+    assert list(render.fold(line, 10)) == parts
+
+
+def test_a_reply_is_folded_to_the_terminal() -> None:
+    lines = render.block_lines({"type": "text", "text": "one two three"}, Look(render.plain, 12))
+
+    assert list(lines) == ["  text", "  │ one two", "  │ three"]
+
+
+def test_the_timeline_fits_a_narrow_terminal() -> None:
+    timing = Timing(0.1, None, 0.2, 0.0, None, 0.4)
+    report = failure_report(headline="x")._replace(timing=timing)
+
+    lines = [line for line in render.details(report, Look(render.plain, 40)) if line.endswith(" s")]
+
+    assert lines == [
+        "  connect    ▇▇▇▇▇            0.100 s",
+        "  first byte      ▇▇▇▇▇▇▇▇▇▇▇ 0.200 s",
+        "  rest                      ▇ 0.000 s",
+        "  total                       0.400 s",
+    ]

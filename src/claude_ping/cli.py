@@ -171,7 +171,7 @@ class Run:
     def _on_event(self, event: Retry | Text | Request) -> None:
         if isinstance(event, Retry):
             self.retries.append(event)
-            self.screen.remark(render.retry(event))
+            self.screen.remark(render.retry(event, self.screen.err_look))
         elif isinstance(event, Text):
             self._on_text(event)
         else:

@@ -12,7 +12,7 @@ from claude_ping.records import ExitCode, Models, Reply, Report, Retry, Timing
 Paint = Callable[[str, str], str]
 
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
-BAR = 30  # columns of the timeline
+BAR = 30  # columns of the timeline, where there is so much room
 
 # Control characters, lone surrogates and whatever turns the direction of text around.
 _INVISIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -116,7 +116,7 @@ def _size(tokens: object) -> str:
 
 def origin_line(report: Report, look: Look) -> str:
     """Return the first line of a report."""
-    return look.paint("dim", origin(report))
+    return "\n".join(wrapped(origin(report), "", "  ", look, "dim"))
 
 
 def heading(kind: str, look: Look) -> str:
@@ -200,9 +200,37 @@ def _json(value: object) -> str:
 
 
 def gutter(text: str, look: Look) -> Iterator[str]:
-    """Yield remote text line by line behind a bar."""
+    """Yield remote text line by line behind a bar, folded to the terminal if it is one."""
     for line in visible(text).split("\n"):
-        yield f"  {look.paint('dim', '│')} {line}".rstrip()
+        for part in fold(line, look.width - 4) if look.width else [line]:
+            yield f"  {look.paint('dim', '│')} {part}".rstrip()
+
+
+def fold(line: str, columns: int) -> Iterator[str]:
+    """Break a line at its blanks, or within a word that is too long, by the room that it takes."""
+    start = used = 0
+    blank = -1
+    for position, character in enumerate(line):
+        room = _room(character)
+        if used + room > columns and position > start:
+            stop = blank + 1 if blank >= start else position
+            yield line[start:stop]
+            start = stop
+            used = sum(map(_room, line[start:position]))
+        used += room
+        if character == " ":
+            blank = position
+    yield line[start:]
+
+
+def _room(character: str) -> int:
+    if character < "\u0300":
+        return 1
+    import unicodedata  # noqa: PLC0415 only for what is not Latin, on a terminal
+
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def failure(report: Report, look: Look) -> str:
@@ -222,7 +250,8 @@ def failure(report: Report, look: Look) -> str:
         trail.append(f"request-id {inline(report.answer.request_id)}")
     if report.journey.attempts > 1:
         trail.append(f"{report.journey.attempts} attempts in {report.timing.total:.1f} s")
-    lines += [look.paint("dim", f"  {line}") for line in trail]
+    for line in trail:
+        lines += wrapped(line, "  ", "  ", look, "dim")
     return "\n".join(lines)
 
 
@@ -267,14 +296,15 @@ def _timeline(timing: Timing, look: Look) -> Iterator[str]:
         "rest": timing.rest,
     }
     known = {name: seconds for name, seconds in phases.items() if seconds is not None}
+    columns = max(min(BAR, (look.width or 80) - 24), 5)
     whole, passed = sum(known.values()) or 1.0, 0.0
     for name, seconds in known.items():
-        start, end = (round(BAR * moment / whole) for moment in (passed, passed + seconds))
-        bar = " " * min(start, BAR - 1) + "▇" * max(end - start, 1)
+        start, end = (round(columns * moment / whole) for moment in (passed, passed + seconds))
+        bar = " " * min(start, columns - 1) + "▇" * max(end - start, 1)
         passed += seconds
-        label, shown = look.paint("dim", f"{name:10}"), look.paint("good", f"{bar:{BAR}}")
+        label, shown = look.paint("dim", f"{name:10}"), look.paint("good", f"{bar:{columns}}")
         yield f"  {label} {shown} {seconds:.3f} s"
-    yield f"  {look.paint('dim', 'total     ')} {'':{BAR}} {timing.total:.3f} s"
+    yield f"  {look.paint('dim', 'total     ')} {'':{columns}} {timing.total:.3f} s"
 
 
 def wrapped(text: str, first: str, rest: str, look: Look, style: str | None = None) -> list[str]:
@@ -303,12 +333,13 @@ def note(kind: str, text: str, look: Look) -> str:
     return "\n".join(wrapped(f"{kind}: {inline(text)}", "", "  ", look, styles[kind]))
 
 
-def retry(notice: Retry) -> str:
+def retry(notice: Retry, look: Look) -> str:
     """Announce a wait."""
-    return (
+    text = (
         f"{_reason(notice)}: waiting {notice.wait:.1f} s,"
         f" then attempt {notice.attempt} of {notice.attempts}"
     )
+    return "\n".join(wrapped(text, "", "  ", look))
 
 
 def _reason(notice: Retry) -> str:
