@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import Run
-from servers import MESSAGE, Answer, RawServer, answer, error, serving
+from servers import MESSAGE, Answer, RawServer, answer, error, hang, serving
 
 GONE = answer(404, error("not_found_error", "model: x"), {"request-id": "req_404"})
 
@@ -99,6 +99,31 @@ def test_pages_that_go_in_circles_end(run: Run, key: str) -> None:
 
     assert ran.code == 0
     assert len(server.requests) == 2
+    assert "note: there are more models than this list was given" in ran.err
+
+
+def test_every_page_has_its_own_retries(run: Run, key: str) -> None:
+    busy = answer(529, b"", {"retry-after-ms": "1"})
+    pages = [busy, busy, page(model("a"), has_more=True), busy, busy, page(model("b"))]
+    with serving(*pages) as server:
+        ran = run("--base-url", server.url, "--models")
+
+    assert ran.code == 0
+    assert ran.err.count("then attempt 3 of 3") == 2
+
+
+def test_a_list_that_hangs_takes_nothing_from_the_404(run: Run, key: str) -> None:
+    def route(connection: socket.socket, server: RawServer) -> None:
+        if server.requests[-1].startswith(b"POST"):
+            connection.sendall(GONE)
+        else:
+            hang(connection, server)
+
+    with serving(route) as server:
+        ran = run("--base-url", server.url, "-m", "x", "--timeout", "0.5")
+
+    assert ran.code == 9
+    assert "✗ 404 not_found_error: model: x" in ran.err
 
 
 def test_pages_without_end_end(run: Run, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +134,13 @@ def test_pages_without_end_end(run: Run, key: str, monkeypatch: pytest.MonkeyPat
 
     assert ran.code == 0
     assert len(server.requests) == 3
+
+
+def test_a_size_out_of_all_bounds_is_cut(run: Run, key: str) -> None:
+    with serving(page(model("claude-vast", max_tokens=10**400))) as server:
+        ran = run("--base-url", server.url, "--models")
+
+    assert "100000000000… out" in ran.out
 
 
 def test_no_models_at_all_is_an_answer(run: Run, key: str) -> None:
@@ -125,6 +157,7 @@ def test_no_models_at_all_is_an_answer(run: Run, key: str) -> None:
         (answer(401, error("authentication_error", "invalid x-api-key")), 4, "401 authentication"),
         (answer(200, MESSAGE), 10, "200 X, but not a list of models: JSON of type 'message'"),
         (answer(200, b"<html>"), 10, "200 X, but not a list of models: HTML page"),
+        (answer(200, {"data": [1, 2]}), 10, "200 X, but not a list of models: other JSON"),
         (answer(404, b"404 page not found"), 9, "404 404 page not found"),
     ],
 )
@@ -193,6 +226,13 @@ def test_the_newest_of_its_line_takes_the_place_of_the_default(
     assert report["warnings"] == [
         "claude-haiku-5-5, the default, is gone; asked claude-haiku-7 instead"
     ]
+
+
+def test_a_replacement_that_fails_in_another_way_is_the_outcome(run: Run, key: str) -> None:
+    listed = page(model("claude-haiku-7", line="haiku"), model("x" * 999), model("y", max_tokens=9))
+    busy = answer(401, b"")
+    with serving(routes(POST=GONE, GET=listed, claude_haiku_7=busy)) as server:
+        assert run("--base-url", server.url).code == 4
 
 
 def test_a_model_that_was_chosen_is_never_replaced(run: Run, key: str) -> None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,52 @@ def test_a_summary_that_cannot_be_written_is_a_warning(
     assert f"warning: cannot write GITHUB_STEP_SUMMARY, {tmp_path}: Is a directory" in ran.err
 
 
+def test_escapes_of_the_network_are_visible_in_one_line_too(
+    run: Run, key: str, monkeypatch: Any, tmp_path: Path
+) -> None:
+    with serving(answer(400, error("x", "\x1b[2J\x07 \ud800"))) as server:
+        quiet = run("-q", "--base-url", server.url)
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "s.md"))
+        marked = run("--base-url", server.url)
+
+    assert "\x1b" not in quiet.err + marked.err + (tmp_path / "s.md").read_text("utf-8")
+    assert "\\x1b[2J" in quiet.err
+
+
+def test_a_secret_that_is_a_word_of_the_report_leaves_its_keys(run: Run, key: str) -> None:
+    body = {**MESSAGE, "content": [{"type": "text", "text": "request", "request": 1}]}
+    with serving(answer(200, body)) as server:
+        report = report_of(run, "--base-url", server.url, "-H", "x-secret-token: request")
+
+    assert report["response"]["body"]["content"][0] == {"type": "text", "text": "…", "…": 1}
+
+
+def test_a_number_without_bound_is_no_json(run: Run, key: str) -> None:
+    with serving(answer(200, b'{"type": "message", "x": 1e999}')) as server:
+        assert report_of(run, "--base-url", server.url)["class"] == "protocol"
+
+
+def test_a_huge_error_is_diagnosed_in_no_time(run: Run, key: str) -> None:
+    with serving(answer(400, b"no " * (8 << 20)), answer(400, b" " * (24 << 20) + b"x")) as server:
+        started = time.monotonic()
+        long, blank = run("--base-url", server.url), run("--base-url", server.url)
+
+    assert time.monotonic() - started < 5
+    assert long.code == blank.code == 9
+
+
+def test_many_blank_lines_are_printed_in_no_time(run: Run, key: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    with serving(
+        answer(200, {**MESSAGE, "content": [{"type": "text", "text": "\n" * 50_000}]})
+    ) as server:
+        started = time.monotonic()
+        run("--base-url", server.url)
+
+    assert time.monotonic() - started < 5
+
+
 def test_text_of_the_network_is_no_markdown() -> None:
     failure = Failure(Fault.HTTP, "x", Received(400, "", {}, b""))
     headline = "400 <img src=x> | [a](b) `c` *d* & e\nf"
@@ -340,6 +387,28 @@ def test_a_dry_run_as_json_has_a_request_and_no_response(run: Run, key: str) -> 
     assert report["request"]["body"]["messages"] == [{"role": "user", "content": "hello"}]
     assert report["response"] is None
     assert report["attempts"] == 0
+
+
+def test_no_header_of_a_curl_command_is_run_by_a_shell() -> None:
+    headers: dict[str, str | Secret] = {
+        "x-`id`-token": Secret("v"),
+        "authorization": Secret("$(id) x"),
+        "x-a-token": Secret("Basic abc"),
+    }
+
+    words = machine.as_curl(Request("GET", "https://h", headers), None).split(" \\\n  ")
+
+    assert words[1:] == [
+        """-H 'x-`id`-token: '"$X__ID__TOKEN\"""",
+        '-H "authorization: $ANTHROPIC_AUTH_TOKEN"',
+        '-H "x-a-token: Basic $X_A_TOKEN"',
+    ]
+
+
+def test_a_dry_run_says_where_the_key_must_come_from(run: Run) -> None:
+    Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", "utf-8")
+
+    assert "export it first (it is from .env (line 1))" in run("-n").err
 
 
 def test_the_curl_command_of_an_ipv6_address_is_no_glob() -> None:

@@ -207,17 +207,21 @@ def test_a_key_that_cannot_work_is_refused_without_being_shown(value: str, probl
         ({"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000"}, None),
         ({"ANTHROPIC_IDENTITY_TOKEN": "x"}, None),
         ({"ANTHROPIC_API_KEY": ""}, "ANTHROPIC_API_KEY in the environment is empty"),
-        ({"ANTHROPIC_API_KEY": "", "GITHUB_ACTIONS": "true"}, "GitHub gives no secrets"),
+        ({"ANTHROPIC_API_KEY": "", "GITHUB_ACTIONS": "true"}, "Pull requests from forks are given"),
+        (
+            {"GITHUB_ACTIONS": "true"},
+            "Pass the secret to the step: env: ANTHROPIC_API_KEY: ${{ secrets.",
+        ),
+        ({"GITLAB_CI": "true"}, "Set ANTHROPIC_API_KEY under Settings, CI/CD, Variables."),
     ],
 )
 def test_without_a_key_the_slip_is_named(environ: dict[str, str], hint: str | None) -> None:
     failure = refusal(environ)
 
-    assert failure.message == "no API key: ANTHROPIC_API_KEY is not set"
+    assert failure.message.startswith("no API key: ANTHROPIC_API_KEY ")
     assert f"no .env in {Path.cwd()} or any folder above it" in failure.known[0]
-    assert (hint is None and len(failure.hints) == 2) or any(
-        (hint or "") in line for line in failure.hints
-    )
+    said = [failure.message, *failure.hints]
+    assert (hint is None and len(said) == 3) or any((hint or "") in line for line in said)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +229,15 @@ def test_without_a_key_the_slip_is_named(environ: dict[str, str], hint: str | No
     [
         (
             "\n# x\nANTHROPIC_API_KEY: {}\n",
-            ".env line 3 is not NAME=value; write ANTHROPIC_API_KEY=…",
+            ".env line 3 has a colon where = belongs; write ANTHROPIC_API_KEY=…",
         ),
         ("export ANTHROPIC_API_KEY {}", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
-        ("{}\n", ".env line 1 is not NAME=value; write NAME=value"),
-        ("ANTHROPIC_API_KEY='{}\n", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
+        ("{}\n", ".env line 1 is not NAME=value"),
+        ("ANTHROPIC_API_KEY='{}\n", ".env line 1 opens a quote for ANTHROPIC_API_KEY that is not"),
+        (
+            "ANTHROPIC_API_KEY=${{NOWHERE}}\n",
+            "ANTHROPIC_API_KEY in .env (line 1) expands to nothing",
+        ),
         ("CLAUDE_KEY={}\n", "CLAUDE_KEY is set in .env (line 1)"),
         ('$env:ANTHROPIC_API_KEY="{}"\n', "$env:ANTHROPIC_API_KEY is set in .env (line 1)"),
         ("set ANTHROPIC_API_KEY={}\n", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
@@ -244,7 +252,7 @@ def test_a_file_without_a_key_is_named_with_the_line_that_was_meant_to_be_one(
     failure = refusal({})
 
     assert failure.known == (f"Looked in the environment and in {Path('.env').absolute()}",)
-    assert hint in failure.hints[0]
+    assert hint in failure.message + failure.hints[0]
     assert KEY not in repr(failure)
     assert capfd.readouterr() == ("", "")
 
@@ -462,13 +470,21 @@ def test_a_token_that_hides_another_is_warned_of() -> None:
 def test_a_line_of_the_file_that_is_passed_over_is_warned_of() -> None:
     Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY[:50]}\n{KEY[50:]}\n", "utf-8")
 
-    assert resolve({}).warnings == (".env line 2 is not NAME=value and is passed over",)
+    assert resolve({}).warnings == (".env line 2 is not NAME=value (the line is passed over)",)
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=93))
 def test_no_real_key_is_taken_for_a_placeholder(random: str) -> None:
     assert not checks.is_placeholder(f"sk-ant-api03-{random[:93]}AA")
     assert not checks.is_placeholder(f"sk-ant-api03-MyMe-{random[:88]}AA")
+
+
+def test_a_placeholder_for_a_workspace_is_refused() -> None:
+    failure = refusal({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_WORKSPACE_ID": "wrkspc_..."})
+
+    assert (
+        failure.message == "ANTHROPIC_WORKSPACE_ID in the environment is a placeholder: wrkspc_..."
+    )
 
 
 def test_a_custom_header_that_cannot_be_sent_is_refused() -> None:

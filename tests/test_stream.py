@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
 import socket
+import subprocess
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import KEY, Run
+from helpers import PROGRAM, Run
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import MESSAGE, RawServer, answer, error, hang, reset, serving
 
 from claude_ping import api
-from claude_ping.records import Failure, Fault, PingError, Reply, Response
+from claude_ping.records import Failure, Fault, PingError, Reply, Response, Secret
+from claude_ping.screen import Screen
 from claude_ping.stream import Accumulator, Decoder, accumulate
 
 SSE = {"content-type": "text/event-stream; charset=utf-8", "request-id": "req_s"}
@@ -94,7 +98,8 @@ def read(chunks: list[bytes]) -> tuple[Reply | Failure, str]:
     texts: list[str] = []
     response = Response(200, "OK", SSE, iter(chunks))
     try:
-        return api.read_stream(response, lambda _, text: texts.append(text)), "".join(texts)
+        reply = api.read_stream(response, Accumulator(), lambda _, text: texts.append(text))
+        return reply, "".join(texts)
     except PingError as caught:
         return caught.failure, "".join(texts)
 
@@ -264,7 +269,9 @@ def test_a_stream_without_its_end_is_a_network_failure(run: Run, key: str, count
         ran = run("--base-url", server.url, "--stream")
 
     assert ran.code == 6
-    assert "✗ the answer broke off: the stream ended without message_stop" in ran.err
+    assert (
+        "✗ the answer broke off: the stream ended without message_stop and stop_reason" in ran.err
+    )
     assert "request-id req_s" in ran.err
 
 
@@ -333,30 +340,129 @@ def trickle(*pieces: bytes) -> Callable[[socket.socket, RawServer], None]:
     return send
 
 
-def test_a_key_that_is_echoed_in_pieces_is_masked(run: Run, key: str) -> None:
-    pieces = [
-        "your ",
-        "key: ",
-        *(KEY[i : i + 5] for i in range(0, 108, 5)),
-        " and ",
-        KEY[30:70],
-        ".",
-    ]
-    deltas = [encode([delta(0, type="text_delta", text=piece)]) for piece in pieces]
-    head = encode([EVENTS[0], begin(0, type="text", text="")])
+def pieces_of(key: str, size: int) -> list[str]:
+    return [key[start : start + size] for start in range(0, len(key), size)]
 
-    def send(connection: socket.socket, server: RawServer) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + head)
-        for piece in deltas:
-            connection.sendall(piece)
-            time.sleep(0.005)  # so that each is read by itself
+
+RANDOM_KEY = (
+    "sk-ant-api03-q7Zt0Lw-9XcVb2NmK4jHg6FdSa8_PoIuYtReWqM"
+    "nBvCxZlKjHgFdSaQwErTyUiOp3Lk5Jh7Gf1Ds6Az4Xs2Cd8Vf0Bg9Nh-AA"
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 11, 12, 40])
+@pytest.mark.parametrize("start", [0, 1, 13, 40])
+def test_a_key_that_is_echoed_in_pieces_is_masked(size: int, start: int) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    screen = Screen(out, None, {})
+    screen.mask.hide([Secret(RANDOM_KEY)])
+
+    for piece in ["a key: ", *pieces_of(RANDOM_KEY[start:], size), " and ", RANDOM_KEY[30:70], "."]:
+        screen.partial(piece)
+    screen.end_partial()
+
+    assert isinstance(out.buffer, io.BytesIO)
+    shown = out.buffer.getvalue().decode()
+    assert shown.startswith("  │ a key: ")
+    assert shown.endswith(" and …h-AA.\n")
+    for first in range(13, len(RANDOM_KEY) - 8):
+        assert RANDOM_KEY[first : first + 8] not in shown
+
+
+@pytest.mark.usefixtures("key")
+def test_the_text_is_on_the_screen_before_the_stream_is_over() -> None:
+    def send_when_shown(connection: socket.socket, server: RawServer) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        connection.sendall(encode([EVENTS[0], begin(0, type="text", text="")]))
+        for word in ("one ", "two "):
+            connection.sendall(encode([delta(0, type="text_delta", text=word)]))
+            assert shown.acquire(timeout=5)
         connection.sendall(encode(EVENTS[-2:]))
 
-    with serving(send) as server:
+    shown = threading.Semaphore(0)
+    with serving(send_when_shown) as server:
+        process = subprocess.Popen(
+            [*PROGRAM, "--base-url", server.url, "--stream"], stdout=subprocess.PIPE, bufsize=0
+        )
+        assert process.stdout
+        out = b""
+        for word in (b"one ", b"two "):
+            while word not in out:
+                out += process.stdout.read(1)
+            shown.release()
+        out += process.stdout.read()
+
+        assert process.wait(10) == 0
+        process.stdout.close()
+
+    assert "  │ one two \n✓ 200 OK in".encode() in out
+
+
+def test_words_are_shown_at_once() -> None:
+    screen_out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    screen = Screen(screen_out, None, {})
+    screen.mask.hide([Secret(RANDOM_KEY)])
+
+    screen.partial("Hello, this is")
+
+    assert isinstance(screen_out.buffer, io.BytesIO)
+    assert screen_out.buffer.getvalue().decode() == "  │ Hello, this is"
+
+
+@pytest.mark.parametrize(
+    ("last", "code"), [(EVENTS[-1], 0), (error("overloaded_error", "Overloaded"), 5)]
+)
+def test_a_stream_is_over_with_its_last_event(
+    run: Run, key: str, last: dict[str, Any], code: int
+) -> None:
+    def stay_open(connection: socket.socket, server: RawServer) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream\r\n\r\n")
+        connection.sendall(encode([*EVENTS[:-1], last]))
+        hang(connection, server)
+
+    with serving(stay_open) as server:
+        started = time.monotonic()
+        ran = run("--base-url", server.url, "--stream", "--timeout", "5")
+
+    assert ran.code == code
+    assert time.monotonic() - started < 3
+
+
+def test_what_had_come_of_a_stream_is_in_the_report_of_a_timeout(run: Run, key: str) -> None:
+    def stall(connection: socket.socket, server: RawServer) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        connection.sendall(encode(EVENTS[:9]))
+        hang(connection, server)
+
+    with serving(stall) as server:
+        ran = run("--base-url", server.url, "--stream", "--json", "--timeout", "0.4")
+
+    assert json.loads(ran.out)["response"]["body"]["content"][1]["text"] == "Grüße, "
+
+
+def test_a_model_that_thinks_before_it_writes_is_not_taken_for_a_buffer(run: Run, key: str) -> None:
+    def think(connection: socket.socket, server: RawServer) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        connection.sendall(encode(EVENTS[:2]))
+        server.over.wait(1.2)
+        connection.sendall(encode([begin(0, type="text", text="x" * 50), *EVENTS[-2:]]))
+
+    with serving(think) as server:
         ran = run("--base-url", server.url, "--stream")
 
-    assert "  │ your key: …j4AA and …j4AA." in ran.out
-    assert KEY[20:32] not in ran.out
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_workflow_command_in_pieces_is_none() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    screen = Screen(out, None, {"GITHUB_ACTIONS": "true"})
+
+    for piece in ["#", "#", "[error]x #"]:
+        screen.partial(piece)
+    screen.end_partial()
+
+    assert isinstance(out.buffer, io.BytesIO)
+    assert out.buffer.getvalue().decode() == "  │ ## [error]x #\n"
 
 
 def test_a_stream_is_left_at_the_deadline(run: Run, key: str) -> None:
@@ -371,6 +477,15 @@ def test_a_stream_is_left_at_the_deadline(run: Run, key: str) -> None:
     assert ran.code == 6
     assert "timed out while reading the answer" in ran.err
     assert "  │ Grüße, " in ran.out
+
+
+def test_a_text_in_pieces_is_one_text(run: Run, key: str) -> None:
+    words = [encode([delta(0, type="text_delta", text=word)]) for word in ("one ", "two\n", "x")]
+    head = encode([EVENTS[0], begin(0, type="text", text="")])
+    with serving(trickle(head, *words, encode(EVENTS[-2:]))) as server:
+        ran = run("--base-url", server.url, "--stream")
+
+    assert ran.out.splitlines()[1:4] == ["  text", "  │ one two", "  │ x"]
 
 
 def test_a_stream_that_is_reset_is_a_network_failure(run: Run, key: str) -> None:

@@ -25,6 +25,7 @@ from claude_ping.stream import STRICT_JSON, Accumulator, accumulate
 DEFAULT_MODEL = "claude-haiku-5-5"
 DEFAULT_PROMPT = "Reply with the single word: pong"
 DEFAULT_MAX_TOKENS = 1024
+LONG_TEXT = 1 << 16  # characters; more than any error says
 PAGE = 1000  # models; the most that one page holds
 API_VERSION = "2023-06-01"  # the one that every gateway knows
 MAX_DEPTH = 200  # levels of JSON; deeper ones exhaust Python's own stack
@@ -147,10 +148,13 @@ def read_reply(answer: Answer) -> Reply:
 def read_models(answer: Answer) -> list[Mapping[str, Any]]:
     """Return the page of models that the answer holds, or raise PingError."""
     data = _content(answer).get("data")
-    if not isinstance(data, list):
+    models: list[Mapping[str, Any]] = []
+    if isinstance(data, list):
+        models = [model for model in data if isinstance(model, dict)]
+    if not isinstance(data, list) or (data and not models):
         expected = {"expected": "a list of models"}
         raise PingError(Failure(Fault.NOT_A_MESSAGE, _describe(answer), answer, details=expected))
-    return [model for model in data if isinstance(model, dict)]
+    return models
 
 
 def _content(answer: Answer) -> Mapping[str, Any]:
@@ -162,26 +166,32 @@ def _content(answer: Answer) -> Mapping[str, Any]:
     return content
 
 
-def read_stream(
-    response: Response, on_text: Callable[[int, str], None], *, keep: bool = False
-) -> Reply:
-    """Return the message that a stream adds up to; with `keep`, its bytes too.
+def is_stream(response: Response) -> bool:
+    """Whether the answer is a stream of events."""
+    kind = response.headers.get("content-type", "").lower()
+    return response.status == 200 and "event-stream" in kind
 
-    A plain answer is read as the plain answer it is.
-    """
-    if response.status != 200 or "event-stream" not in response.headers.get("content-type", ""):
-        reply = read_reply(read_answer(response))
-        return reply._replace(notes=("asked for a stream, but a plain answer came",))
-    accumulator, body = Accumulator(), bytearray()
+
+def read_stream(
+    response: Response,
+    accumulator: Accumulator,
+    on_text: Callable[[int, str], None],
+    *,
+    keep: bool = False,
+) -> Reply:
+    """Return the message that a stream adds up to; with `keep`, its bytes too."""
+    body = bytearray()
 
     def copied() -> Iterator[bytes]:
         for chunk in response.chunks:
             body.extend(chunk)
             yield chunk
 
-    failure = Failure(Fault.CUT, "the stream ended without message_stop")
+    failure = Failure(Fault.CUT, "the stream ended without message_stop and stop_reason")
+    chunks = copied() if keep else response.chunks
+    has_length = "content-length" in response.headers
     try:
-        accumulate(copied() if keep else response.chunks, accumulator, on_text)
+        accumulate(chunks, accumulator, on_text, to_the_end=has_length)
     except PingError as error:
         failure = error.failure
     message = accumulator.result()
@@ -224,7 +234,14 @@ def _text(value: object) -> str | None:
 
 
 def one_line(text: str) -> str:
-    """Fold white space."""
+    """Fold white space; of a very long text the beginning, up to a whole word.
+
+    A word is never cut here: half of a key could not be recognized any more.
+    """
+    if len(text) > LONG_TEXT:
+        text = text[:LONG_TEXT]
+        last_blank = max(text.rfind(blank) for blank in " \t\r\n")
+        text = text[: last_blank if last_blank > 0 else LONG_TEXT]
     return " ".join(text.split())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from claude_ping import api, ping
@@ -20,9 +20,12 @@ from claude_ping.records import (
     Settings,
     Text,
 )
+from claude_ping.stream import Accumulator
 from claude_ping.transport import Trace
 
 MAX_PAGES = 100
+MAX_ID = 100  # characters of a model's id
+HINT_TIMEOUT = 5.0  # seconds
 LONG_TEXT = 40  # characters that no model writes in a moment
 LONG_SILENCE = 1.0  # seconds
 AT_ONCE = 0.05  # of the silence before
@@ -35,17 +38,26 @@ def ask_message(
     outcome = _ask_once(request, caller, keep=keep)
     if not isinstance(outcome, Failure) or not _is_model_missing(outcome):
         return outcome
+    caller.post(outcome)  # what to say, should the rest not come in time
     models = _list_quietly(settings, caller)
     newest = _newest_of_default_line(models) if question.is_of_default_model else None
     if newest and request.body and newest != request.body["model"]:
         instead = request._replace(body={**request.body, "model": newest})
         second = _ask_once(instead, caller, keep=keep)
-        if isinstance(second, Reply):
+        if not (isinstance(second, Failure) and _is_model_missing(second)):
             caller.post(instead)
+        if isinstance(second, Reply):
             gone = f"{api.DEFAULT_MODEL}, the default, is gone; asked {newest} instead"
             return second._replace(notes=(gone, *second.notes))
-    identifiers = [str(model.get("id")) for model in models]
-    return outcome._replace(details={**outcome.details, "models": identifiers})
+        if isinstance(second, Failure) and not _is_model_missing(second):
+            return second
+    identifiers = [_identifier(model) for model in models]
+    return outcome._replace(details={**outcome.details, "models": list(filter(None, identifiers))})
+
+
+def _identifier(model: Mapping[str, Any]) -> str | None:
+    identifier = model.get("id")
+    return identifier if isinstance(identifier, str) and len(identifier) <= MAX_ID else None
 
 
 def _ask_once(request: Request, caller: Caller, *, keep: bool) -> Outcome:
@@ -60,26 +72,34 @@ def _ask_once(request: Request, caller: Caller, *, keep: bool) -> Outcome:
 
 def _read_stream(response: Response, caller: Caller, *, keep: bool) -> Reply:
     """Read a stream, pass its text on, and notice when something held it back."""
-    trace = caller.trace
+    if not api.is_stream(response):
+        reply = api.read_reply(api.read_answer(response))
+        return reply._replace(notes=("asked for a stream, but a plain answer came",))
+    trace, accumulator = caller.trace, Accumulator()
+    trace.partial = accumulator.result
     moments: list[float] = []
-    lengths: list[int] = []
+    length = 0
 
-    def on_text(index: int, text: str) -> None:
-        moments.append(time.monotonic())
-        lengths.append(len(text))
-        trace.first_text = moments[0]
-        caller.post(Text(index, text))
+    def timed() -> Iterator[bytes]:
+        for chunk in response.chunks:
+            moments.append(time.monotonic())
+            yield chunk
 
-    reply = api.read_stream(response, on_text, keep=keep)
-    if moments and sum(lengths) >= LONG_TEXT:
-        silence, writing = moments[0] - trace.started, moments[-1] - moments[0]
-        if silence >= LONG_SILENCE and writing < silence * AT_ONCE:
-            buffered = (
-                f"the whole stream came at once, after {silence:.1f} s:"
-                " something between here and the API buffers it"
-            )
-            return reply._replace(notes=(*reply.notes, buffered))
-    return reply
+    def on_text(block: int, text: str) -> None:
+        nonlocal length
+        length += len(text)
+        trace.first_text = trace.first_text or time.monotonic()
+        caller.post(Text(block, text))
+
+    reply = api.read_stream(response._replace(chunks=timed()), accumulator, on_text, keep=keep)
+    silence, writing = moments[0] - trace.started, moments[-1] - moments[0]
+    if length < LONG_TEXT or silence < LONG_SILENCE or writing > silence * AT_ONCE:
+        return reply
+    buffered = (
+        f"the whole stream came at once, after {silence:.1f} s:"
+        " something between here and the API buffers it"
+    )
+    return reply._replace(notes=(*reply.notes, buffered))
 
 
 def _is_model_missing(failure: Failure) -> bool:
@@ -88,7 +108,8 @@ def _is_model_missing(failure: Failure) -> bool:
 
 def _list_quietly(settings: Settings, caller: Caller) -> tuple[Mapping[str, Any], ...]:
     """List the models for a hint: one page, one attempt, and no word of its own failure."""
-    trace = Trace(caller.trace.route, caller.trace.deadline)
+    deadline = min(caller.trace.deadline, time.monotonic() + HINT_TIMEOUT)
+    trace = Trace(caller.trace.route, deadline)
     once = caller._replace(trace=trace, retries=0)
     page = ping.converse(api.models_request(settings), _read_page, once)
     return () if isinstance(page, Failure) else page.models
@@ -98,9 +119,10 @@ def _newest_of_default_line(models: tuple[Mapping[str, Any], ...]) -> str | None
     """Return the first model, newest first, of the line that the default belongs to."""
     line = api.DEFAULT_MODEL.split("-")[1]
     for model in models:
-        identifier = str(model.get("id"))
+        identifier = _identifier(model) or ""
         # Older gateways do not tell the line.
-        if model.get("line", identifier.split("-")[1:2] == [line] and line) == line:
+        own_line = model.get("line", "-".join(identifier.split("-")[1:2]))
+        if identifier and own_line == line:
             return identifier
     return None
 
@@ -119,7 +141,10 @@ def ask_models(settings: Settings, request: Request, caller: Caller) -> Outcome:
             break
         seen.add(last)
         request = api.models_request(settings, last)
-    return _joined(pages)
+    models = _joined(pages)
+    if models.answer.json.get("has_more"):
+        return models._replace(notes=("there are more models than this list was given",))
+    return models
 
 
 def _read_page(response: Response) -> Models:

@@ -62,7 +62,7 @@ def check_credential(value: str, where: str) -> None:
     if _UNEXPANDED.fullmatch(bare):
         refuse(
             f"{where} is the name of a variable that nothing expanded {size}",
-            "Single quotes keep ${…} as it is; give the value itself.",
+            "Put the value itself there; python-dotenv expands ${NAME} only, and not in quotes.",
             "In GitHub Actions: env: ANTHROPIC_API_KEY: ${{ secrets.ANTHROPIC_API_KEY }}",
         )
     if is_placeholder(value):
@@ -80,9 +80,12 @@ def check_credential(value: str, where: str) -> None:
             "Remove them: docker --env-file, CI variables and Windows' set keep quotes.",
         )
     if character := unprintable(value, allowed=""):
+        is_foreign = character.startswith("a non-ASCII")
         refuse(
             f"{where} contains {character} of {len(value)} (the value is not shown)",
-            "Set it again without that character; in a shell: printf %s, not echo.",
+            f"Documents and chats put it there: copy the key anew from {CONSOLE_KEYS}"
+            if is_foreign
+            else "Set it anew in one line: in a shell by printf %s, not echo; in a CI secret, too.",
         )
 
 
@@ -134,7 +137,7 @@ def check_base_url(url: str, where: str) -> None:
         refuse(f"{where} contains {character}", example)
     scheme, separator, rest = url.partition("://")
     if not separator:
-        refuse(f"{where} has no scheme: {shown}", f"Write https://{shown}", example)
+        refuse(f"{where} has no scheme: {shown}", f"Write https://{shown}")
     if scheme.lower() not in ("http", "https"):
         refuse(f"{where} is not an http or https URL: {shown}", example)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -148,6 +149,7 @@ class Run:
         route = transport.find_route(self.request.url)
         self.trace = transport.Trace(route, self.started + self.args.timeout)
         if self.args.dry_run:
+            self._note_variables(self.settings)
             return None
         config, request, trace = self.settings, self.request, self.trace
 
@@ -160,12 +162,21 @@ class Run:
 
         return ping.supervise(work, trace, self._on_event, self._on_tick)
 
+    def _note_variables(self, config: Settings) -> None:
+        credential = config.credential
+        if credential.source != settings.ENVIRONMENT:
+            self.screen.note(
+                "note",
+                f"the command takes the {credential.noun} from the environment: export it first"
+                f" (it is from {credential.source})",
+            )
+
     def _first_request(self, config: Settings) -> Request:
         if self.args.models:
             return api.models_request(config)
         request = api.message_request(config, self.question)
         # To the letter, unless an option has changed something.
-        is_unchanged = request.body == self.question.payload
+        is_unchanged = json.dumps(request.body) == json.dumps(self.question.payload)
         return request._replace(data=self.data) if is_unchanged else request
 
     def _on_event(self, event: Retry | Text | Request) -> None:
@@ -207,6 +218,8 @@ class Run:
         notes: tuple[str, ...] = ()
         if isinstance(outcome, Reply) and self.request:
             notes = (*outcome.notes, *diagnosis.notes(outcome, self.request))
+        if isinstance(outcome, Models):
+            notes = outcome.notes
         return Report(
             outcome,
             diagnosis.diagnose(outcome, context),
@@ -225,7 +238,7 @@ def publish(report: Report, run: Run, screen: Screen) -> None:
     """Print the report in the form that was asked for, each part on its stream."""
     screen.end_partial()
     if run.args.json:
-        screen.out(_json_report(report, screen))
+        screen.document(_json_report(report, screen))
     elif run.args.raw and report.answer and not run.args.quiet:
         screen.raw(report.answer.body)
     elif not run.args.quiet:
@@ -234,7 +247,7 @@ def publish(report: Report, run: Run, screen: Screen) -> None:
         _publish_failure(report, run, screen)
     for note in report.notes:
         screen.note("note", note)
-    if run.args.verbose:
+    if run.args.verbose and not run.args.quiet:
         screen.err("\n".join([*render.details(report, screen.err_look), run.traceback]).rstrip())
     if screen.is_in_github_actions:
         _append_summary(report, run.environ.get("GITHUB_STEP_SUMMARY"), screen)
@@ -257,7 +270,7 @@ def _publish_outcome(report: Report, run: Run, screen: Screen) -> None:
 def _publish_failure(report: Report, run: Run, screen: Screen) -> None:
     if not (run.args.quiet or run.args.json):
         screen.err(render.failure(report, screen.err_look))
-    if screen.is_in_github_actions:
+    if screen.is_in_github_actions and report.diagnosis.exit_code is not ExitCode.INTERRUPTED:
         screen.command(machine.error_command(report))
     elif run.args.quiet:
         screen.err(f"✗ {machine.short(report)}")
@@ -281,7 +294,7 @@ def _append_summary(report: Report, path: str | None, screen: Screen) -> None:
     if not path:
         return
     try:
-        with open(path, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(screen.mask.scrub(machine.as_markdown(report)))
     except OSError as error:
         screen.note("warning", f"cannot write GITHUB_STEP_SUMMARY, {path}: {error.strerror}")

@@ -201,7 +201,7 @@ def _closest(failure: Failure, context: Context) -> str | None:
 
 def _offending(failure: Failure, context: Context) -> str | None:
     """Show the part of the body that the API's path leads to, as far as it leads."""
-    path = re.match(r"([\w-]+(?:\.[\w-]+)+): ", failure.message)
+    path = re.match(r"([\w-]+(?:\.[\w-]+)*): ", failure.message)
     part: Any = context.request.body if context.request else None
     if path is None or part is None:
         return None

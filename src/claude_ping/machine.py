@@ -18,6 +18,7 @@ from claude_ping.records import (
     Secret,
     Timing,
 )
+from claude_ping.render import inline, visible
 
 SCHEMA_VERSION = 1
 MAX_BODY_TEXT = 2000  # characters
@@ -52,8 +53,25 @@ def as_json(
         "timing": _timing(report.timing),
         "client": client,
     }
+    # Value by value: in the text of the document a secret could be the name of a key.
+    clean = {name: _scrubbed(value, scrub) for name, value in document.items()}
     # The other way to write a hash sign keeps text of the network from being a workflow command.
-    return json.dumps(document, indent=2).replace("##[", "#\\u0023[")
+    return json.dumps(clean, indent=2, allow_nan=False).replace("##[", "#\\u0023[")
+
+
+def _scrubbed(value: Any, scrub: Callable[[str], str], *, is_foreign: bool = False) -> Any:
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, (list, tuple)):
+        return [_scrubbed(item, scrub, is_foreign=is_foreign) for item in value]
+    if isinstance(value, Mapping):
+        return {
+            scrub(name) if is_foreign else name: _scrubbed(
+                item, scrub, is_foreign=is_foreign or name in ("body", "headers")
+            )
+            for name, item in value.items()
+        }
+    return value
 
 
 def _credential(credential: Credential) -> dict[str, Any]:
@@ -116,9 +134,11 @@ def as_curl(request: Request, data: bytes | None) -> str:
 
 def _curl_header(name: str, value: str | Secret) -> str:
     if isinstance(value, Secret):
-        scheme, _, rest = value.reveal().partition(" ")
-        prefix = f"{scheme} " if rest and name == "authorization" else ""
-        return f'"{name}: {prefix}${curl_variable(name)}"'
+        scheme = value.reveal().partition(" ")[0]
+        prefix = f"{scheme} " if scheme.lower() in ("basic", "bearer") else ""
+        if re.fullmatch(r"[\w-]+", name):
+            return f'"{name}: {prefix}${curl_variable(name)}"'
+        return f'{shlex.quote(f"{name}: {prefix}")}"${curl_variable(name)}"'
     # To curl, "name:" means to leave the header out.
     return shlex.quote(f"{name}: {value}" if value else f"{name};")
 
@@ -135,7 +155,7 @@ def error_command(report: Report) -> str:
     title = (
         f"claude-ping: {diagnosis.exit_code.name.lower()} (exit code {diagnosis.exit_code.value})"
     )
-    message = "\n".join([short(report), *diagnosis.known, *diagnosis.hints])
+    message = "\n".join([short(report), *map(inline, [*diagnosis.known, *diagnosis.hints])])
     escaped_title = _escaped(title).replace(":", "%3A").replace(",", "%2C")
     return f"::error title={escaped_title}::{_escaped(message)}"
 
@@ -149,7 +169,7 @@ def short(report: Report) -> str:
     request_id = report.answer.request_id if report.answer else None
     suffix = f" (request-id {request_id})" if request_id else ""
     prefix = "simulated: " if report.simulated else ""
-    return " ".join(f"{prefix}{report.diagnosis.headline}{suffix}".split())
+    return inline(" ".join(f"{prefix}{report.diagnosis.headline}{suffix}".split()))
 
 
 def as_markdown(report: Report) -> str:
@@ -162,16 +182,17 @@ def as_markdown(report: Report) -> str:
         "model": message.get("model"),
         "request-id": answer.request_id if answer else None,
         "took": f"{report.timing.total:.2f} s, attempts: {report.journey.attempts}",
-        "hints": " ".join(diagnosis.hints) or None,
     }
+    advice = [*diagnosis.known, *diagnosis.hints]
     mark = "✓" if diagnosis.exit_code is ExitCode.OK else "✗"
     simulated = " (simulated)" if report.simulated else ""
     lines = [f"| {mark} | claude-ping{simulated} |", "|---|---|"]
     lines += [f"| {name} | {_cell(str(value))} |" for name, value in rows.items() if value]
+    lines += [f"| what to do | {'<br>'.join(map(_cell, advice))} |"] if advice else []
     return "\n".join(lines) + "\n\n"
 
 
 def _cell(text: str) -> str:
     """Keep text of the network from being Markdown or HTML."""
-    folded = " ".join(text.split())
+    folded = visible(" ".join(text.split()))
     return re.sub(r"([\\`*_{}\[\]<>()#!|~])", r"\\\1", folded).replace("&", "&amp;")

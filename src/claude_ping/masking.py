@@ -11,7 +11,7 @@ from claude_ping.records import Secret
 from claude_ping.render import visible
 
 MIN_HIDDEN = 6  # characters; masking a shorter value would garble every output
-MIN_HELD = 4  # characters; the first of a key are no secret
+MIN_HELD = 4  # characters that text shares with a key by chance hardly ever
 PIECE = 12  # characters that no text shares with a key by chance
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -29,32 +29,38 @@ class Mask:
                 for form in _forms(secret.reveal()):
                     self._masks[form.translate(_ASCII_LOWER)] = str(secret)
 
-    def scrub(self, text: str) -> str:
-        """Return the text with masks in place of secrets."""
+    def scrub(self, text: str, start: int = 0) -> str:
+        """Return the text, from `start` on, with masks in place of secrets.
+
+        What stands before `start` has been shown already and only tells what follows it.
+        """
         lowered = text.translate(_ASCII_LOWER)
         runs = [
-            (start, stop, mask)
+            (first, stop, mask)
             for form, mask in self._masks.items()
-            for start, stop in _runs(lowered, form)
+            for first, stop in _runs(lowered, form)
+            if stop > start
         ]
-        parts, end = [], 0
+        parts, end = [], start
         # Of runs that begin together the longest comes first; what it covers is masked once.
-        for start, stop, mask in sorted(runs, key=lambda run: (run[0], -run[1])):
-            if start >= end:
-                parts += [text[end:start], mask]
+        for first, stop, mask in sorted(runs, key=lambda run: (run[0], -run[1])):
+            if first >= end or end == start:
+                parts += [text[end:first], mask]
             end = max(end, stop)
         return "".join([*parts, text[end:]])
 
     def held(self, text: str) -> int:
-        """Return how many characters at the end may be the beginning of a secret, or a part."""
-        tail = text[-max(map(len, self._masks), default=0) :].translate(_ASCII_LOWER)
-        for length in range(len(tail), MIN_HELD - 1, -1):
-            end = tail[-length:]
-            if any(
-                form.startswith(end) or (length >= PIECE and end in form) for form in self._masks
-            ):
-                return length
-        return 0
+        """Return how many characters at the end of the text may go on to be a secret."""
+        tail = text.translate(_ASCII_LOWER)
+        length = MIN_HELD
+        while length <= len(tail) and any(tail[-length:] in form for form in self._masks):
+            length += 1
+        return length - 1 if length > MIN_HELD else 0
+
+    @property
+    def longest(self) -> int:
+        """How many characters the longest form of a secret has."""
+        return max(map(len, self._masks), default=0)
 
 
 def _forms(value: str) -> set[str]:

@@ -17,20 +17,26 @@ MAX_TIMEOUT = 86_400.0  # seconds; beyond it sockets overflow, and patience too
 DEFAULT_RETRIES = 2
 EPILOG = """\
 exit codes:
-  0 ok         a reply arrived              6 network   name, TCP, TLS, proxy, time-out
-  1 internal   a bug in claude-ping         7 account   no credit, spend limit, disabled
-  2 usage      bad option or value          8 rate      429: later
-  3 config     no usable key; nothing sent  9 request   model not found, invalid, too large
-  4 auth       401, 403 from the API       10 protocol  not the Messages API
-  5 server     5xx, 529: later            130 interrupted  Ctrl-C
+  0 ok            a reply arrived
+  1 internal      a bug in claude-ping
+  2 usage         bad option or value
+  3 config        no usable key or setting; nothing was sent
+  4 auth          401; 403 from the API
+  5 server        5xx, 529
+  6 network       name, TCP, TLS, proxy, timeout
+  7 account       no credit, spend limit, organization disabled
+  8 rate          429
+  9 request       model not found, invalid, too large
+  10 protocol     not the Messages API
+  130 interrupted
   3 4 7 9 10 want a person; 5 6 8 want patience.
 
 examples:
-  claude-ping "hello"                       does a message get through?
-  claude-ping --env-file prod.env           with the key of that file
-  claude-ping --models                      is the key good? costs nothing
-  claude-ping --simulate 401                rehearse a failure; no key, no network
-  claude-ping --json > report.json          a report to attach to a bug
+  claude-ping "hello"              does a message get through?
+  claude-ping --env-file prod.env  with the key of that file
+  claude-ping --models             is the key good? costs nothing
+  claude-ping --simulate 401       rehearse a failure
+  claude-ping --json > report.json a report to attach to a bug
 """
 
 
@@ -69,6 +75,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of exiting."""
         shown = re.sub(r"\bsk-[\w-]{8,}", "sk-…", message)
+        if message.startswith("unrecognized"):
+            shown += " (a PROMPT of several words needs quotes)"
         raise UsageError(f"{self.format_usage()}{self.prog}: error: {shown}")
 
 
@@ -82,8 +90,8 @@ def parser() -> Parser:
     this = Parser(
         prog="claude-ping",
         description=(
-            "Send one message to Claude and say whether it got through,"
-            " and if not, whose move it is."
+            "Send one message to Claude and say whether it got through,\n"
+            "and if not, whose move it is."
         ),
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -152,7 +160,7 @@ def _add_connection_options(group: argparse._ArgumentGroup) -> None:
         metavar="SCENARIO",
         type=_scenario,
         help="let a built-in server answer: no key, no network, no cost;"
-        " ok, 401, 429, 529, … (? lists all)",
+        " ok, 401, 429, 529, … (an unknown one lists all)",
     )
     group.add_argument("--env-file", metavar="PATH", help="read this file, not the .env found")
     group.add_argument(

@@ -32,7 +32,8 @@ LONGEST_WAIT = 8.0  # seconds, of our own choosing; a server may ask for more
 TICK = 0.5  # seconds
 QUEUE = 64  # events; when the reader of our output is slow, so is our reading
 
-Event = Retry | Text | Request  # a request: the one that took the place of the first
+# A request is the one that took the place of the first; a failure is the outcome so far.
+Event = Retry | Text | Request | Failure
 T = TypeVar("T")
 
 
@@ -56,7 +57,7 @@ class _Crashed(NamedTuple):
 def supervise(
     work: Callable[[Callable[[Event], None]], Outcome],
     trace: Trace,
-    on_event: Callable[[Event], None],
+    on_event: Callable[[Retry | Text | Request], None],
     on_tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Return the outcome by the trace's deadline, calling `on_tick` about twice a second.
@@ -73,26 +74,30 @@ def supervise(
             events.put(_Crashed(error))
 
     threading.Thread(target=run, daemon=True).start()
+    so_far: Failure | None = None
     while True:
         try:
             event = events.get(timeout=max(min(trace.remaining, TICK), 0))
         except Empty:
             if trace.remaining <= 0:
-                return _timed_out(trace)
+                return so_far or _timed_out(trace)
             on_tick()
             continue
         if isinstance(event, _Crashed):
             raise event.error
         if isinstance(event, _Done):
             return event.outcome
-        on_event(event)
+        if isinstance(event, Failure):
+            so_far = event
+        else:
+            on_event(event)
 
 
 def _timed_out(trace: Trace) -> Failure:
     begun = trace.response
     if begun is None:
         return Failure(Fault.TIMEOUT)
-    answer = Answer(begun.status, begun.reason, begun.headers, b"")
+    answer = Answer(begun.status, begun.reason, begun.headers, b"", trace.partial())
     if begun.status < 400:
         return Failure(Fault.TIMEOUT, answer=answer)
     # The status of an error says the essential.
@@ -102,22 +107,24 @@ def _timed_out(trace: Trace) -> Failure:
 def converse(request: Request, read: Callable[[Response], T], caller: Caller) -> T | Failure:
     """Send the request until its answer is not worth another try; never wait past the deadline."""
     data, trace = api.encode(request), caller.trace
+    attempt = 0
     while True:
+        attempt += 1
         trace.begin_attempt()
         try:
             with transport.exchange(request, data, trace) as response:
                 return read(response)
         except PingError as error:
             failure = error.failure
-        if trace.attempts > caller.retries or not diagnosis.is_worth_retrying(failure):
+        if attempt > caller.retries or not diagnosis.is_worth_retrying(failure):
             return failure
         wait = asked_wait(failure.answer.headers if failure.answer else {})
         if wait is None:
-            wait = backoff(trace.attempts)
+            wait = backoff(attempt)
         if wait >= trace.remaining:
             trace.unfit_wait = wait
             return failure
-        caller.post(Retry(failure, wait, trace.attempts + 1, caller.retries + 1))
+        caller.post(Retry(failure, wait, attempt + 1, caller.retries + 1))
         trace.phase = Phase.SLEEPING
         caller.sleep(wait)
 

@@ -179,6 +179,7 @@ class Models(NamedTuple):
 
     models: tuple[Mapping[str, Any], ...]
     answer: Answer
+    notes: tuple[str, ...] = ()
 
 
 class Failure(NamedTuple):

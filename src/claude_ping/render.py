@@ -107,8 +107,9 @@ def _model_row(model: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
 
 
 def _size(tokens: object) -> str:
-    if not isinstance(tokens, int):
-        return inline(tokens)
+    if not isinstance(tokens, int) or tokens >= 10**12:
+        text = inline(tokens)
+        return text if len(text) <= 12 else f"{text[:12]}…"
     if tokens >= 1_000_000:
         return f"{tokens / 1_000_000:g}M"
     return f"{tokens / 1000:g}k"

@@ -250,6 +250,7 @@ RULES = (
     Rule(
         "max_tokens too large",
         ExitCode.REQUEST,
+        known=("The key is not the problem.",),
         hints=("Lower --max-tokens to at most {max_tokens_limit}",),
         status=(400,),
         says=r"max_tokens: \d+ > \d+",

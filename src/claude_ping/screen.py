@@ -26,7 +26,8 @@ class Screen:
         self.is_in_github_actions = environ.get("GITHUB_ACTIONS") == "true"
         self.out_failure: str | None = None  # why the report could not be written
         self._has_tick = False
-        self._pending = ""  # streamed text that may be the beginning of a secret
+        self._pending = ""  # streamed text that may go on to be a secret
+        self._shown = ""  # streamed text before it, as far back as a secret may begin
         self._is_in_line = False
         for stream in (out, err):
             if stream is not None and hasattr(stream, "reconfigure"):
@@ -52,27 +53,36 @@ class Screen:
         self._erase_tick()
         self._write(self._out, text + "\n")
 
+    def document(self, text: str) -> None:
+        """Print a document whose values have been scrubbed one by one."""
+        self._write(self._out, text + "\n", is_clean=True)
+
     def partial(self, text: str) -> None:
         """Print text of the network behind the gutter as it arrives, whole lines or not."""
-        self._erase_tick()
         self._pending += text
-        cut = len(self._pending) - self.mask.held(self._pending)
-        ready, self._pending = self._pending[:cut], self._pending[cut:]
-        self._write_partial(ready)
+        held = self.mask.held(self._shown + self._pending)
+        if self.is_in_github_actions:  # what could begin a workflow command
+            held = max(held, len(self._pending) - len(self._pending.rstrip("#")))
+        self._release(max(len(self._pending) - held, 0))
 
     def end_partial(self) -> None:
         """End the line that is being shown, if any."""
-        self._write_partial(self._pending)
-        self._pending = ""
+        self._release(len(self._pending))
+        self._shown = ""
         if self._is_in_line:
             self._is_in_line = False
             self._write(self._out, "\n")
 
+    def _release(self, count: int) -> None:
+        ready, self._pending = self._pending[:count], self._pending[count:]
+        if ready:
+            self._write_partial(self.mask.scrub(self._shown + ready, len(self._shown)))
+            self._shown = (self._shown + ready)[-self.mask.longest :]
+
     def _write_partial(self, text: str) -> None:
-        if not text:
-            return
+        self._erase_tick()
         bar = f"  {self.out_look.paint('dim', '│')} "
-        lines = render.visible(self.mask.scrub(text)).split("\n")
+        lines = render.visible(text).split("\n")
         start = "" if self._is_in_line else bar
         self._is_in_line = True
         self._write(self._out, start + f"\n{bar}".join(lines))
@@ -106,10 +116,10 @@ class Screen:
 
     def tick(self, text: str) -> None:
         """Show on a terminal that the run is alive, on a line that the next output replaces."""
-        if _is_terminal(self._err) and not self._is_quiet:
+        if _is_terminal(self._err) and not (self._is_quiet or self._is_in_line):
             self._erase_tick()
-            width = self.err_look.width or len(text)
-            self._write(self._err, f"  {text}"[: width - 1])
+            width = self.err_look.width
+            self._write(self._err, f"  {text}"[: width - 1 if width else None])
             self._has_tick = True
 
     def _erase_tick(self) -> None:
@@ -122,13 +132,15 @@ class Screen:
         text = self.mask.scrub(text)
         if self.is_in_github_actions:
             text = text.replace("##[", "## [")
-            text = text if is_command else re.sub(r"(?m)^(\s*:)(?=:)", r"\1 ", text)
+            text = text if is_command else re.sub(r"(?m)^([^\S\n]*:)(?=:)", r"\1 ", text)
         return text
 
-    def _write(self, stream: TextIO | None, text: str, *, is_command: bool = False) -> None:
+    def _write(
+        self, stream: TextIO | None, text: str, *, is_command: bool = False, is_clean: bool = False
+    ) -> None:
         if stream is None:  # closed before we began
             return
-        text = self._safe(text, is_command=is_command)
+        text = text if is_clean else self._safe(text, is_command=is_command)
         if not _can_show_marks(stream):
             text = "".join(_ASCII_MARKS.get(character, character) for character in text)
         with self._failure_noted(stream):

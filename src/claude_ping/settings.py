@@ -47,7 +47,7 @@ class Layer(NamedTuple):
     label: str
     values: Mapping[str, str | None]
     lines: Mapping[str, int] = {}
-    malformed: Sequence[tuple[int, str | None]] = ()  # line number, name if one is recognizable
+    malformed: Sequence[str] = ()  # what is wrong with which line
     expanded: frozenset[str] = frozenset()  # names whose values hold other variables' values
     is_found_file: bool = False  # nobody named it: it came with the folder
 
@@ -94,16 +94,27 @@ def read_env_file(path: str, label: str, *, is_found_file: bool = False) -> Laye
     written = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
     expanded = frozenset(name for name, value in values.items() if value != written[name])
     lines: dict[str, int] = {}
-    malformed: list[tuple[int, str | None]] = []
+    malformed: list[str] = []
     for binding in dotenv.parser.parse_stream(io.StringIO(text)):
         raw = binding.original.string
         line = binding.original.line + raw[: len(raw) - len(raw.lstrip())].count("\n")
         if binding.error or (binding.key and binding.value is None):
-            name = re.match(r"(?:(?:export|set|setx)\s+)?([A-Z][A-Z0-9_]*)\b", raw.lstrip())
-            malformed.append((line, name[1] if name else None))
+            malformed.append(f"{label} line {line} {_line_problem(raw.strip())}")
         elif binding.key:
             lines[binding.key] = line
     return Layer(label, values, lines, malformed, expanded, is_found_file)
+
+
+def _line_problem(raw: str) -> str:
+    """Say what keeps a line from being NAME=value; never its value, which may be the key."""
+    name = re.match(r"(?:(?:export|set|setx)\s+)?([A-Z][A-Z0-9_]*)(\s*:|\s*=\s*[\"'])?", raw)
+    if name is None:
+        return "is not NAME=value"
+    if name[2] and name[2].endswith(":"):
+        return f"has a colon where = belongs; write {name[1]}=…"
+    if name[2]:
+        return f"opens a quote for {name[1]} that is not closed, or goes on after it"
+    return f"is not NAME=value; write {name[1]}=…"
 
 
 def _absolute(path: str) -> str:
@@ -234,6 +245,10 @@ def _headers(options: Options, layers: Sequence[Layer]) -> dict[str, str | Secre
     headers: dict[str, str | Secret] = {}
     for workspace in list(_find(WORKSPACE_ID, layers))[:1]:
         name, value = "anthropic-workspace-id", workspace.value.strip()
+        if checks.is_placeholder(value):
+            refuse(
+                f"{workspace.where} is a placeholder: {value}", "Remove it, or put the id there."
+            )
         _check_header(name, value, workspace.where)
         headers[name] = value
     for custom in list(_find(CUSTOM_HEADERS, layers))[:1]:
@@ -298,13 +313,13 @@ def _blank_notes(options: Options, layers: Iterable[Layer]) -> Iterator[str]:
         for name in VARIABLES:
             value = layer.values.get(name)
             if value is not None and not value.strip():
-                yield f"{name} in {layer.place(name)} is empty, which counts as not set"
+                yield f"{_emptiness(layer, name)}, which counts as not set"
 
 
 def _malformed_notes(layers: Iterable[Layer]) -> Iterator[str]:
     for layer in layers:
-        for line, _ in layer.malformed:
-            yield f"{layer.label} line {line} is not NAME=value and is passed over"
+        for problem in layer.malformed:
+            yield f"{problem} (the line is passed over)"
 
 
 def _header_warnings(
@@ -379,11 +394,11 @@ def _refuse_without_key(layers: Sequence[Layer]) -> NoReturn:
         folder = "the working directory, which is gone,"
     files = [_absolute(layer.label) for layer in layers if layer.label != ENVIRONMENT]
     looked = files[0] if files else f"no .env in {folder} or any folder above it"
+    empty = [_emptiness(layer, API_KEY) for layer in layers if API_KEY in layer.values]
     refuse(
-        f"no API key: {API_KEY} is not set",
+        f"no API key: {empty[0] if empty else f'{API_KEY} is not set'}",
         *_near_misses(layers),
-        f"Put {API_KEY}=… into {os.path.join(folder, '.env')}; make a key: {checks.CONSOLE_KEYS}",
-        "To see it work without a key: claude-ping --simulate ok",
+        *_where_to_put_it(layers, folder),
         known=[
             f"Looked in the environment and in {looked}"
             if files
@@ -392,16 +407,29 @@ def _refuse_without_key(layers: Sequence[Layer]) -> NoReturn:
     )
 
 
+def _emptiness(layer: Layer, name: str) -> str:
+    verb = "expands to nothing" if name in layer.expanded else "is empty"
+    return f"{name} in {layer.place(name)} {verb}"
+
+
+def _where_to_put_it(layers: Iterable[Layer], folder: str) -> Iterator[str]:
+    environ = next(layer.values for layer in layers if layer.label == ENVIRONMENT)
+    if environ.get("GITHUB_ACTIONS"):
+        yield f"Pass the secret to the step: env: {API_KEY}: ${{{{ secrets.{API_KEY} }}}}"
+        yield "Does it exist (Settings, Secrets)? Pull requests from forks are given no secrets."
+    elif environ.get("GITLAB_CI"):
+        yield f"Set {API_KEY} under Settings, CI/CD, Variables."
+        yield "A protected variable is not given to branches that are not protected."
+    else:
+        env_file = os.path.join(folder, ".env")
+        yield f"Put {API_KEY}=… into {env_file}; make a key: {checks.CONSOLE_KEYS}"
+        yield "To see it work without a key: claude-ping --simulate ok"
+
+
 def _near_misses(layers: Iterable[Layer]) -> Iterator[str]:
     """Yield what there is instead of a key, the likeliest slips first."""
     for layer in layers:
         for name, value in layer.values.items():
             if value and name not in VARIABLES and _MISNAMED.fullmatch(name):
                 yield f"{name} is set in {layer.place(name)}; the name to set is {API_KEY}"
-        for line, malformed_name in layer.malformed:
-            example = f"{malformed_name}=…" if malformed_name else "NAME=value"
-            yield f"{layer.label} line {line} is not NAME=value; write {example}"
-        if API_KEY in layer.values:
-            yield f"{API_KEY} in {layer.place(API_KEY)} is empty"
-            if layer.values.get("GITHUB_ACTIONS"):
-                yield "GitHub gives no secrets to workflows of pull requests from forks."
+        yield from layer.malformed

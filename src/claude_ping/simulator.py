@@ -113,7 +113,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "400": Scenario(
         "an invalid field",
         400,
-        _error("invalid_request_error", "max_tokens: Input should be greater than or equal to 0"),
+        _error(
+            "invalid_request_error",
+            "max_tokens: {max_tokens} > 512, which is the maximum allowed number of output tokens"
+            " for {model}",
+        ),
     ),
     "credit": Scenario(
         "a good key without credit",
@@ -190,6 +194,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.scenario = scenario
         self.requests = 0
+        self.missing: object = None  # the model that was asked for in vain
         self.stopping = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -224,9 +229,10 @@ class _Handler(BaseHTTPRequestHandler):
         if refusal:
             self._send(*refusal, {}, is_from_api=True)
         elif self.path.startswith("/v1/models") and asked is None:
-            self._send(200, _models(), {}, is_from_api=True)
+            self._send(200, _models(self.server.missing), {}, is_from_api=True)
         else:
-            body = _addressed(scenario.body, str((asked or {}).get("model")))
+            self.server.missing = (asked or {}).get("model") if scenario.status == 404 else None
+            body = _addressed(scenario.body, asked or {})
             is_reply = scenario.status == 200 and scenario.is_from_api
             if is_reply and (asked or {}).get("stream"):
                 body = b"".join(_events(body))
@@ -274,14 +280,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _addressed(body: Any, model: str) -> Any:
-    """Let the answer speak of the model that was asked for."""
+def _addressed(body: Any, asked: Mapping[str, Any]) -> Any:
+    """Let the answer speak of what was asked for."""
     if not isinstance(body, dict):
         return body
     if body["type" if "type" in body else "error"] == "message":
-        return body | {"model": model}
-    error = body["error"]
-    return body | {"error": error | {"message": error["message"].replace("{model}", model)}}
+        return body | {"model": asked.get("model")}
+    message = body["error"]["message"]
+    for name in ("model", "max_tokens"):
+        message = message.replace(f"{{{name}}}", str(asked.get(name)))
+    return body | {"error": body["error"] | {"message": message}}
 
 
 def _events(message: dict[str, Any]) -> Iterator[bytes]:
@@ -317,7 +325,7 @@ def _deltas(block: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             yield {"type": "input_json_delta", "partial_json": piece}
 
 
-def _models() -> dict[str, Any]:
+def _models(missing: object) -> dict[str, Any]:
     data = [
         {
             "type": "model",
@@ -332,8 +340,14 @@ def _models() -> dict[str, Any]:
             "max_tokens": 128_000,
         }
         for name, display_name, created_at, line in MODELS
+        if name != missing
     ]
-    return {"data": data, "has_more": False, "first_id": MODELS[0][0], "last_id": MODELS[-1][0]}
+    return {
+        "data": data,
+        "has_more": False,
+        "first_id": data[0]["id"],
+        "last_id": data[-1]["id"],
+    }
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -13,7 +14,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(message)
 
 
-STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        _refuse_constant(text)
+    return number
+
+
+STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 # Which field of a block a delta's field adds to.
 _TEXT_DELTAS = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -89,7 +97,7 @@ class Accumulator:
         elif kind == "message_delta" and self.message is not None:
             _finish(self.message, event)
         elif kind == "message_stop":
-            self.is_complete = self.message is not None
+            self.is_complete = bool(self.message and self.message.get("stop_reason"))
         elif kind == "error":
             self.error = event
         return None
@@ -98,6 +106,8 @@ class Accumulator:
         if not isinstance(index, int):
             return None
         self._blocks[index] = block
+        for field in _TEXT_DELTAS.values():
+            self._texts.pop((index, field), None)
         text = block.get("text")
         return (index, text) if block.get("type") == "text" and isinstance(text, str) else None
 
@@ -105,10 +115,12 @@ class Accumulator:
         if not isinstance(index, int) or index not in self._blocks:
             return None
         block, kind = self._blocks[index], delta.get("type")
+        if kind == "citations_delta" and not isinstance(block.get("citations"), list):
+            block["citations"] = []
         if kind == "signature_delta":
             block["signature"] = delta.get("signature")
         elif kind == "citations_delta":
-            block["citations"] = [*(block.get("citations") or []), delta.get("citation")]
+            block["citations"].append(delta.get("citation"))
         elif kind == "input_json_delta":
             self._inputs.setdefault(index, io.StringIO()).write(_text(delta.get("partial_json")))
         elif isinstance(kind, str) and kind in _TEXT_DELTAS:
@@ -125,9 +137,10 @@ class Accumulator:
         """Return the message so far; None if it has not begun."""
         if self.message is None:
             return None
-        for (index, field), buffer in self._texts.items():
+        # Lists, because a deadline asks for what there is while more is being added.
+        for (index, field), buffer in list(self._texts.items()):
             self._blocks[index][field] = buffer.getvalue()
-        for index in self._inputs.keys() & self._blocks.keys():
+        for index in set(self._inputs) & set(self._blocks):
             self._blocks[index]["input"] = _tool_input(self._inputs[index].getvalue())
         content = [block for _, block in sorted(self._blocks.items())]
         return {**self.message, "content": content or self.message.get("content", [])}
@@ -157,9 +170,17 @@ def _tool_input(text: str) -> Any:
 
 
 def accumulate(
-    chunks: Iterable[bytes], accumulator: Accumulator, on_text: Callable[[int, str], None]
+    chunks: Iterable[bytes],
+    accumulator: Accumulator,
+    on_text: Callable[[int, str], None],
+    *,
+    to_the_end: bool = True,
 ) -> None:
-    """Read a stream to its end, calling `on_text` with each block's new text as it arrives."""
+    """Read a stream, calling `on_text` with each block's new text as it arrives.
+
+    A connection may stay open after the last event: only a body that has told its length
+    is read to the end.
+    """
     decoder = Decoder()
 
     def take(events: Iterable[Any]) -> None:
@@ -173,4 +194,6 @@ def accumulate(
 
     for chunk in chunks:
         take(decoder.feed(chunk))
+        if not to_the_end and (accumulator.is_complete or accumulator.error is not None):
+            return
     take(decoder.close())

@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -95,6 +95,7 @@ class Trace:
         self.answered: float | None = None
         self.finished: float | None = None
         self.response: Response | None = None
+        self.partial: Callable[[], Any] = lambda: None  # the message so far, of a stream
         self.first_text: float | None = None
 
     def begin_attempt(self) -> None:
