@@ -7,7 +7,9 @@ Commands run in turn, so that whatever else the machine does hits all of them; m
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from servers import answer, serving
+from servers import MESSAGE, RawServer, answer, serving
 
 KEY = "sk-ant-api03-" + "Kj4" * 31 + "AA"
 ARGPARSE = "import argparse; argparse.ArgumentParser().parse_args([])"
@@ -47,6 +49,42 @@ import sys, anthropic
 client = anthropic.Anthropic(api_key="{KEY}", base_url=sys.argv[1])
 print(client.messages.create(model="claude-haiku-5-5", max_tokens=1024,
                              messages=[{{"role": "user", "content": "hello"}}]))
+"""
+EVENTS = 270_000
+DELTA = (
+    b'event: content_block_delta\ndata: {"type": "content_block_delta", "index": 0,'
+    b' "delta": {"type": "text_delta", "text": "x"}}\n\n'
+)
+START = json.dumps({"type": "message_start", "message": {**MESSAGE, "content": []}}).encode()
+BLOCK = (
+    b'{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}'
+)
+END = (
+    b'{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}',
+    b'{"type": "message_stop"}',
+)
+
+
+def send_stream(connection: socket.socket, _server: RawServer) -> None:
+    """Send the stream piece by piece: what this process holds would count as its children's."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+    connection.sendall(b"data: %s\n\ndata: %s\n\n" % (START, BLOCK))
+    for _ in range(EVENTS // 1000):
+        connection.sendall(DELTA * 1000)
+    connection.sendall(b"".join(b"data: %s\n\n" % event for event in END))
+
+
+BAREST_STREAM = """
+import argparse, json, ssl, sys, urllib.request, dotenv
+request = urllib.request.Request(sys.argv[1] + "/v1/messages", b"{}")
+text = ""
+with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as response:
+    for line in response:
+        if line.startswith(b"data: "):
+            event = json.loads(line[6:])
+            if event["type"] == "content_block_delta":
+                text += event["delta"]["text"]
+print(len(text))
 """
 
 
@@ -86,6 +124,9 @@ def main() -> None:
             "a ping against loopback": {
                 "the barest script": ([python, "-c", BAREST, *ping], folder),
                 "claude-ping": ([program, *ping], folder),
+            },
+            "others, the same": {
+                "the barest script": ([python, "-c", BAREST, *ping], folder),
                 "curl": (
                     ["curl", "-sS", "-d", BODY, *CURL_HEADERS, server.url + "/v1/messages"],
                     folder,
@@ -95,6 +136,14 @@ def main() -> None:
         }
         for title, rows in groups.items():
             report(title, rows, runs)
+        with serving(send_stream) as streaming:
+            options = ["--base-url", streaming.url, "--stream", "--quiet"]
+            rows = {
+                "the barest loop": ([python, "-c", BAREST_STREAM, streaming.url], folder),
+                "claude-ping --stream": ([program, *options], folder),
+            }
+            report(f"a stream of {len(DELTA) * EVENTS >> 20} MiB", rows, 5)
+            print(f"{EVENTS:,} events, so a millisecond is {1000 / EVENTS:.4f} µs an event")
 
 
 def report(title: str, rows: dict[str, tuple[list[str], str]], runs: int) -> None:

@@ -1,5 +1,6 @@
 """The entry point, also as `python -m claude_ping`."""
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -7,6 +8,7 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the program and end the process; Ctrl-C is one line even while it is still loaded."""
+    gc.disable()  # a run is over before a collection pays
     try:
         from claude_ping import cli  # noqa: PLC0415
 
