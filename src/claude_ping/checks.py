@@ -161,11 +161,13 @@ def _without_secrets(url: str) -> str:
 
 
 def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return bool(_HOST_LABELS.fullmatch(host))
+    from ipaddress import IPv6Address  # noqa: PLC0415 few hosts are addresses
+
     try:
-        return bool(
-            urlsplit(f"http://{host}").hostname and (host[0] == "[" or _HOST_LABELS.fullmatch(host))
-        )
-    except ValueError:  # brackets around what is no IPv6 address
+        return bool(IPv6Address(host[1:-1]))
+    except ValueError:
         return False
 
 
