@@ -234,40 +234,42 @@ def _settings_facts(context: Context) -> dict[str, str | None]:
         f"{credential.noun} {credential.secret} ({len(credential.secret)} characters,"
         f" {credential.name} from {credential.source})"
     )
-    is_home = is_home_of(settings)
-    unusual = checks.is_unusual_length(credential.secret.reveal())
+    is_unusual = checks.is_unusual_length(credential.secret.reveal())
+    ends_in_v1 = re.search(r"/v1(/messages)?$", settings.base_url)
+    whole = "Is it whole? Keys of its kind have had 108 characters so far."
+    doubled = "The base URL must not end so: /v1/messages is appended to it."
     return {
         "credential": described,
         "Credential": described[0].upper() + described[1:],
-        "home_key": (
-            f"It was deleted, expired or mistyped: compare with {checks.CONSOLE_KEYS}"
-            if is_home
-            else None
-        ),
-        "gateway_key": None
-        if is_home
-        else "Is it a key for that gateway? It may not take Anthropic's own.",
-        "billing": f"Look at {CONSOLE}/billing" if is_home else None,
-        "unseen": "The key was not looked at." if is_home else None,
-        "resigned": (
-            "Something between here and there re-signs TLS: a company proxy or antivirus."
-            if is_home
-            else "The host's own certificate is self-signed, or something on the way re-signs TLS."
-        ),
         "credential_header": "x-api-key" if credential.kind == "api_key" else "authorization",
         "shadowed": settings.shadowed,
         "suspicion": settings.suspicion,
-        "unusual_length": "Is it whole? Keys of its kind have had 108 characters so far."
-        if unusual
-        else None,
-        "gateway": None
-        if is_home
-        else f"Is {settings.base_url} ({settings.base_url_source}) the right base URL?",
+        "unusual_length": whole if is_unusual else None,
         "custom_headers": "Look at -H and ANTHROPIC_CUSTOM_HEADERS." if settings.headers else None,
-        "doubled": (
-            "The base URL must not end so: /v1/messages is appended to it."
-            if re.search(r"/v1(/messages)?$", settings.base_url)
-            else None
+        "doubled": doubled if ends_in_v1 else None,
+        **(_home_facts() if is_home_of(settings) else _gateway_facts(settings)),
+    }
+
+
+def _home_facts() -> dict[str, str]:
+    """Return what is so only where the API itself is asked."""
+    return {
+        "home_key": f"It was deleted, expired or mistyped: compare with {checks.CONSOLE_KEYS}",
+        "billing": f"Look at {CONSOLE}/billing",
+        "unseen": "The key was not looked at.",
+        "resigned": "Something between here and there re-signs TLS: a company proxy or antivirus.",
+    }
+
+
+def _gateway_facts(settings: Settings) -> dict[str, str]:
+    """Return what is so only where a gateway is asked."""
+    place = f"{settings.base_url} ({settings.base_url_source})"
+    return {
+        "gateway": f"Is {place} the right base URL?",
+        "gateway_key": "Is it a key for that gateway? It may not take Anthropic's own.",
+        "unseen": "Whether it looked at the key is not known.",
+        "resigned": (
+            "The host's own certificate is self-signed, or something on the way re-signs TLS."
         ),
     }
 
@@ -341,43 +343,47 @@ def _journey_facts(context: Context) -> dict[str, str | None]:
     journey, request = context.journey, context.request
     if request is None:
         return {}
-    parts = urlsplit(request.url)
-    port = f":{parts.port}" if parts.port else ""
-    host = f"{parts.hostname}{port}"
+    host = urlsplit(request.url).netloc
     dialled = journey.via or host
-    untried_ipv4 = [address for address in journey.untried if ":" not in address]
-    is_ipv6_stuck = bool(journey.tried) and all(":" in address for address in journey.tried)
+    unfit = f"{journey.unfit_wait:.1f} s" if journey.unfit_wait is not None else None
     return {
         "host": host,
+        "host_and_port": host if re.search(r":\d+$", host) else f"{host}:443",
         "url": request.url,
         "phase": journey.phase.value,
         "dialled": f"{dialled} (the proxy)" if journey.via else host,
-        "dialled_name": dialled.rpartition(":")[0] or dialled,
-        "proxy_host": journey.via,
-        "proxy": f"Is the proxy {journey.via} the right one? See HTTPS_PROXY and NO_PROXY."
-        if journey.via
-        else None,
-        "via": f"It went by the proxy {journey.via}." if journey.via else None,
+        "dialled_name": re.sub(r":\d+$", "", dialled),
         "sent": _sent(journey),
+        "tried": f"Tried {', '.join(journey.tried)}." if len(journey.tried) > 1 else None,
+        "ipv6": _ipv6(journey),
+        "unfit_wait": (
+            f"A wait of {unfit} does not fit into --timeout {context.timeout:g}." if unfit else None
+        ),
+        **(_proxy_facts(journey) if journey.via else {}),
+    }
+
+
+def _proxy_facts(journey: Journey) -> dict[str, str | None]:
+    return {
+        "proxy_host": journey.via,
+        "proxy": f"Is the proxy {journey.via} the right one? See HTTPS_PROXY and NO_PROXY.",
+        "via": f"It went by the proxy {journey.via}.",
         "proxy_login": (
             "The proxy did not accept the user and password that HTTPS_PROXY gives."
             if journey.has_proxy_login
             else "The proxy wants a user name and a password."
         ),
-        "host_and_port": host if port else f"{host}:443",
-        "tried": f"Tried {', '.join(journey.tried)}." if len(journey.tried) > 1 else None,
-        "ipv6": (
-            f"Only IPv6 was tried ({', '.join(journey.tried)}), not {untried_ipv4[0]}:"
-            " IPv6 may be broken here."
-            if is_ipv6_stuck and untried_ipv4 and not journey.sent
-            else None
-        ),
-        "unfit_wait": (
-            f"A wait of {journey.unfit_wait:.1f} s does not fit into --timeout {context.timeout:g}."
-            if journey.unfit_wait is not None
-            else None
-        ),
     }
+
+
+def _ipv6(journey: Journey) -> str | None:
+    """Suspect IPv6 where it alone was tried and never answered."""
+    untried = [address for address in journey.untried if ":" not in address]
+    is_stuck = journey.tried and all(":" in address for address in journey.tried)
+    if journey.sent or not (is_stuck and untried):
+        return None
+    tried = ", ".join(journey.tried)
+    return f"Only IPv6 was tried ({tried}), not {untried[0]}: IPv6 may be broken here."
 
 
 def _sent(journey: Journey) -> str:
