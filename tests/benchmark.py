@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -17,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from servers import MESSAGE, RawServer, answer, serving
+from servers import MESSAGE, RawServer, serving
+
+from claude_ping import simulator
 
 KEY = "sk-ant-api03-" + "Kj4" * 31 + "AA"
 ARGPARSE = "import argparse; argparse.ArgumentParser().parse_args([])"
@@ -109,10 +112,10 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as empty,
         tempfile.TemporaryDirectory() as folder,
-        serving(answer()) as server,
+        simulator.serve("ok") as url,
     ):
         Path(folder, ".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", "utf-8")
-        ping = ["hello", "--base-url", server.url]
+        ping = ["hello", "--base-url", url]
         groups = {
             "start-up": {
                 "python -c 'import argparse'": ([python, "-c", ARGPARSE], empty),
@@ -128,12 +131,16 @@ def main() -> None:
             "others, the same": {
                 "the barest script": ([python, "-c", BAREST, *ping], folder),
                 "curl": (
-                    ["curl", "-sS", "-d", BODY, *CURL_HEADERS, server.url + "/v1/messages"],
+                    ["curl", "-sS", "-d", BODY, *CURL_HEADERS, f"{url}/v1/messages"],
                     folder,
                 ),
-                "the official SDK": ([python, "-c", SDK, server.url], folder),
+                "the official SDK": ([python, "-c", SDK, url], folder),
             },
         }
+        if llm := shutil.which("llm"):  # with its plugin llm-anthropic, if it is on the path
+            variables = [f"ANTHROPIC_BASE_URL={url}", f"ANTHROPIC_API_KEY={KEY}"]
+            command = [llm, "-m", "claude-haiku-5.5", "--no-stream", "--no-log", "hello"]
+            groups["others, the same"]["llm"] = (["env", *variables, *command], folder)
         for title, rows in groups.items():
             report(title, rows, runs)
         with serving(send_stream) as streaming:
