@@ -406,7 +406,6 @@ def _request_facts(context: Context) -> dict[str, str | None]:
     )
     return {
         "model": model,
-        "other_model": api.DEFAULT_MODEL if model != api.DEFAULT_MODEL else None,
         "model_pattern": pattern,
         "sent_workspace": workspace,
         "sent_workspace_hint": f"Has the key access to the workspace {workspace}?"
