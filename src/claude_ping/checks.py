@@ -62,7 +62,7 @@ def check_credential(value: str, where: str) -> None:
     if _UNEXPANDED.fullmatch(bare):
         refuse(
             f"{where} is the name of a variable that nothing expanded {size}",
-            "Put the value itself there; python-dotenv expands ${NAME} only, and not in quotes.",
+            "Put the value itself there: python-dotenv expands ${NAME}, but not $NAME.",
             "In GitHub Actions: env: ANTHROPIC_API_KEY: ${{ secrets.ANTHROPIC_API_KEY }}",
         )
     if is_placeholder(value):

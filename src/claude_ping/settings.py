@@ -217,6 +217,10 @@ def _find(name: str, layers: Iterable[Layer]) -> Iterator[Found]:
             yield Found(name, value, layer)
 
 
+def _first(name: str, layers: Iterable[Layer]) -> Found | None:
+    return next(_find(name, layers), None)
+
+
 def _credential(found: Found) -> Credential:
     checks.check_credential(found.value, found.where)
     kind = "api_key" if found.name == API_KEY else "auth_token"
@@ -243,7 +247,7 @@ def _header_lines(values: Mapping[str, str | None]) -> Iterator[tuple[str, str, 
 def _headers(options: Options, layers: Sequence[Layer]) -> dict[str, str | Secret]:
     """Read ANTHROPIC_CUSTOM_HEADERS as the official SDKs do; options replace its headers."""
     headers: dict[str, str | Secret] = {}
-    for workspace in list(_find(WORKSPACE_ID, layers))[:1]:
+    if workspace := _first(WORKSPACE_ID, layers):
         name, value = "anthropic-workspace-id", workspace.value.strip()
         if checks.is_placeholder(value):
             refuse(
@@ -251,7 +255,7 @@ def _headers(options: Options, layers: Sequence[Layer]) -> dict[str, str | Secre
             )
         _check_header(name, value, workspace.where)
         headers[name] = value
-    for custom in list(_find(CUSTOM_HEADERS, layers))[:1]:
+    if custom := _first(CUSTOM_HEADERS, layers):
         for name, colon, value in _header_lines(custom.layer.values):
             if colon:
                 _check_header(name, value, custom.where)
@@ -270,7 +274,7 @@ def _base_url(
     if options.base_url and options.base_url.strip():
         checks.check_base_url(options.base_url, "--base-url")
         return options.base_url.rstrip("/"), "--base-url"
-    found = next(_find(BASE_URL, layers), None)
+    found = _first(BASE_URL, layers)
     if found is None:
         return DEFAULT_BASE_URL, "the default"
     checks.check_base_url(found.value, found.where)
@@ -291,8 +295,8 @@ def _refuse_foreign_secrets(
             "Meant so? Name the host yourself: claude-ping --base-url URL",
             known=["A .env that came with a folder must not collect what is set elsewhere."],
         )
-    headers = list(_find(CUSTOM_HEADERS, layers))[:1]
-    sent = [*([credential] if credential else []), *headers]
+    custom = _first(CUSTOM_HEADERS, layers)
+    sent = [found for found in (credential, custom) if found]
     if (
         credential is None
         or any(found.layer is not layer or found.name in layer.expanded for found in sent)
@@ -325,9 +329,10 @@ def _malformed_notes(layers: Iterable[Layer]) -> Iterator[str]:
 def _header_warnings(
     options: Options, layers: Sequence[Layer], *, has_credential: bool
 ) -> Iterator[str]:
-    for custom in list(_find(CUSTOM_HEADERS, layers))[:1]:
-        if any(name and not colon for name, colon, _ in _header_lines(custom.layer.values)):
-            yield f"a line of {custom.where} has no colon and is ignored, as the SDKs do"
+    custom = _first(CUSTOM_HEADERS, layers)
+    lines = _header_lines(custom.layer.values) if custom else ()
+    if custom and any(name and not colon for name, colon, _ in lines):
+        yield f"a line of {custom.where} has no colon and is ignored, as the SDKs do"
     names = {name.lower() for name in _headers(options, layers)}
     if has_credential and names & {"x-api-key", "authorization"}:
         yield "a custom header carries a credential of its own, sent as it is"
