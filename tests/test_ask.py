@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -112,18 +113,32 @@ def test_every_page_has_its_own_retries(run: Run, key: str) -> None:
     assert ran.err.count("then attempt 3 of 3") == 2
 
 
-def test_a_list_that_hangs_takes_nothing_from_the_404(run: Run, key: str) -> None:
-    def route(connection: socket.socket, server: RawServer) -> None:
-        if server.requests[-1].startswith(b"POST"):
-            connection.sendall(GONE)
-        else:
-            hang(connection, server)
+def hanging_list(connection: socket.socket, server: RawServer) -> None:
+    if server.requests[-1].startswith(b"POST"):
+        connection.sendall(GONE)
+    else:
+        hang(connection, server)
 
-    with serving(route) as server:
+
+def test_a_list_that_hangs_takes_nothing_from_the_404(run: Run, key: str) -> None:
+    with serving(hanging_list) as server:
         ran = run("--base-url", server.url, "-m", "x", "--timeout", "0.5")
 
     assert ran.code == 9
     assert "✗ 404 not_found_error: model: x" in ran.err
+
+
+def test_a_list_that_hangs_is_not_waited_for_long(
+    run: Run, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claude_ping.ask.HINT_TIMEOUT", 0.2)
+
+    with serving(hanging_list) as server:
+        started = time.monotonic()
+        ran = run("--base-url", server.url, "-m", "x", "--timeout", "20")
+
+    assert ran.code == 9
+    assert time.monotonic() - started < 10
 
 
 def test_pages_without_end_end(run: Run, key: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,12 @@ def test_a_stream_may_be_split_at_every_byte(end: str) -> None:
         assert decode([stream[:cut], stream[cut:]]) == EVENTS
 
 
+def test_a_line_end_that_is_split_ends_one_line_not_two() -> None:
+    stream = b'data: {"a":\r\ndata: 1}\r\n\r\n'
+
+    assert decode([bytes([byte]) for byte in stream]) == [{"a": 1}]
+
+
 ODD: dict[str, tuple[bytes, list[Any]]] = {
     "comments": (b': hello\n\n:\ndata: {"a": 1}\n: x\n\n', [{"a": 1}]),
     "several data lines": (b'data: {"a":\ndata: 1}\n\n', [{"a": 1}]),
