@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import get_args
 
 import anthropic
 import pytest
-from anthropic.resources.messages.messages import DEPRECATED_MODELS
 from anthropic.types import message_create_params
 from anthropic.types.model import Model
 from pydantic import TypeAdapter
@@ -32,7 +32,13 @@ def test_the_default_model_is_current() -> None:
     listed, _ = get_args(Model)
 
     assert api.DEFAULT_MODEL in get_args(listed)
-    assert api.DEFAULT_MODEL not in DEPRECATED_MODELS
+
+
+@pytest.mark.parametrize("client", ["ok"], indirect=True)
+def test_the_sdk_does_not_warn_of_the_default_model(client: anthropic.Anthropic) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        client.messages.create(model=api.DEFAULT_MODEL, max_tokens=64, messages=HELLO)
 
 
 @pytest.mark.parametrize("client", ["ok"], indirect=True)

@@ -273,7 +273,7 @@ def test_a_trusted_certificate_is_accepted_and_its_time_told(trusted: Authority)
 
 
 DAY = dt.timedelta(days=1)
-NOW = dt.datetime.now(dt.timezone.utc)
+NOW = dt.datetime.now(dt.UTC)
 
 
 def untrusted(authority: Authority) -> ssl.SSLContext:
