@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,11 @@ hypothesis.settings.register_profile(  # pytest --hypothesis-profile=thorough
 )
 hypothesis.settings.load_profile("ping")
 
+# What starts tests in the background may have them ignore it, and all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _OURS = re.compile(
-    r"(?i)(anthropic|claude|github|ssl_cert|requests_ca|curl_ca|node_extra)_?.*"
+    r"(?i)(anthropic|claude|github|gitlab|tf_build|ci$|ssl_cert|requests_ca|curl_ca|node_extra)_?.*"
     r"|.*_proxy|no_color|force_color|term"
 )
 
@@ -59,9 +63,10 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / f"{name}.txt"
-        # Ports and durations are all that may differ between two runs.
+        # Ports, durations and the time of day are all that may differ between two runs.
         text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
         text = re.sub(r"\d+\.\d+ s\b", "N.NN s", text)
+        text = re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", "DATE", text)
         if request.config.getoption("--update-golden"):
             path.write_text(text, "utf-8")
         assert text == path.read_text("utf-8")

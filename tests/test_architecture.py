@@ -1,45 +1,55 @@
-"""Who may import what: each module can be read with the ones it names here beside it."""
+"""Who may import what, and what a run loads: a module can be read with those it names beside it."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import environment
+from servers import answer, serving
 
 import claude_ping
 
 PACKAGE = Path(claude_ping.__file__).parent
 NETWORK = {"http", "socket", "ssl", "urllib.error", "urllib.request"}
-INPUT_AND_OUTPUT = NETWORK | {"dotenv", "os", "subprocess", "sys", "threading", "time"}
+INPUT_AND_OUTPUT = NETWORK | {"dotenv", "os", "subprocess", "sys", "threading", "queue", "time"}
 
 # Module: which of ours it may import, and which of the restricted ones of others.
-ALLOWED: dict[str, tuple[set[str], set[str]]] = {
-    "__init__": (set(), set()),
-    "__main__": ({"cli"}, {"os", "sys"}),
-    "records": (set(), set()),
-    "checks": ({"records"}, set()),
-    "settings": ({"checks", "records"}, {"dotenv", "os"}),
-    "stream": (set(), set()),
-    "api": ({"__version__", "records", "stream"}, set()),
-    "rules": ({"checks", "records"}, set()),
-    "diagnosis": ({"api", "checks", "records", "rules"}, {"time"}),
-    "render": ({"records"}, set()),
-    "machine": ({"__version__", "records", "render"}, set()),
-    "masking": ({"records", "render"}, set()),
-    "screen": ({"masking", "render"}, {"os"}),
-    "transport": ({"checks", "records"}, NETWORK | {"os", "time"}),
-    "ping": ({"api", "diagnosis", "records", "transport"}, {"threading", "time"}),
-    "ask": ({"api", "ping", "records", "stream", "transport"}, {"time"}),
-    "simulator": (set(), {"http", "threading"}),
-    "options": ({"__version__", "api", "checks", "simulator", "stream"}, {"sys"}),
+ALLOWED: dict[str, tuple[str, str]] = {
+    "__init__": ("", ""),
+    "__main__": ("cli", "os sys"),
+    "records": ("", "time"),
+    "screen": ("", "os"),
+    "stream": ("", ""),
+    "failures": ("records", ""),
+    "credential": ("records screen", "os"),
+    "api": ("__version__ records stream", ""),
+    "endpoint": ("records screen", "ssl urllib.request"),
+    "settings": ("credential endpoint records", "dotenv os"),
+    "render": ("__version__ records screen", "time"),
+    "machine": ("__version__ records render screen", "time"),
+    "diagnosis": ("credential endpoint failures records render", "http time"),
+    "transport": ("records render", " ".join(NETWORK | {"os", "sys", "time"})),
+    "ping": ("api diagnosis records stream transport", "time"),
+    "simulator": ("failures records", "http threading"),
+    "options": ("__version__ api endpoint records simulator", "sys"),
     "cli": (
-        {"api", "ask", "diagnosis", "machine", "options", "ping", "records", "render"}
-        | {"screen", "settings", "simulator", "transport"},
-        {"os", "ssl", "sys", "time"},
+        "api credential diagnosis endpoint machine options ping records render screen settings"
+        " simulator",
+        "dotenv os queue ssl sys threading time",
     ),
 }
+# What a run loads of ours beside what every run needs: lean runs are quick runs.
+LOADED: dict[str, tuple[list[str], str]] = {
+    "--version": (["--version"], "cli options screen"),
+    "--help": (["--help"], "cli options screen"),
+    "a reply": (["hi"], "api cli credential endpoint options ping records render screen settings"
+                " stream transport"),
+}  # fmt: skip
 
 
 def imported(module: str) -> Iterator[str]:
@@ -59,7 +69,7 @@ def test_every_module_has_its_place() -> None:
 
 @pytest.mark.parametrize("module", ALLOWED)
 def test_a_module_imports_only_what_it_may(module: str) -> None:
-    ours, others = ALLOWED[module]
+    ours, others = (set(names.split()) for names in ALLOWED[module])
     names = set(imported(module))
 
     assert {name.split(".")[1] for name in names if name.startswith("claude_ping.")} <= ours
@@ -69,11 +79,36 @@ def test_a_module_imports_only_what_it_may(module: str) -> None:
 
 def test_only_the_screen_writes_and_only_the_program_reads_the_environment() -> None:
     for path in PACKAGE.glob("*.py"):
+        text = path.read_text("utf-8")
         called = {
             ast.unparse(node.func)
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for node in ast.walk(ast.parse(text))
             if isinstance(node, ast.Call)
         }
-        read = "os.environ" in path.read_text("utf-8")
         assert "print" not in called
-        assert not read or path.stem == "cli"
+        assert "os.environ" not in text or path.stem == "cli"
+
+
+@pytest.mark.parametrize("case", LOADED)
+def test_a_run_loads_no_more_than_it_needs(case: str, tmp_path: Path) -> None:
+    argv, ours = LOADED[case]
+    code = (
+        "import sys; from claude_ping import cli; cli.main(sys.argv[1:]);"
+        " open('loaded', 'w').write(' '.join(sys.modules))"
+    )
+    with serving(answer()) as server:
+        subprocess.run(
+            [sys.executable, "-c", code, *argv, "--base-url", server.url],
+            env=environment(),
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+    loaded = set((tmp_path / "loaded").read_text("utf-8").split())
+
+    assert {name.split(".")[1] for name in loaded if name.startswith("claude_ping.")} == set(
+        ours.split()
+    )
+    assert "dotenv" not in loaded  # there is no .env
+    if case != "a reply" and "coverage" not in loaded:
+        assert not {"urllib.request", "ssl", "threading", "json"} & loaded

@@ -1,551 +1,399 @@
-"""Which value wins, where it came from, and what is refused."""
+"""Which value wins, where it came from, what programs would do differently, what is refused."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from helpers import KEY
-from hypothesis import given
-from hypothesis import strategies as st
-
-from claude_ping import checks, settings
-from claude_ping.records import Failure, PingError, Secret, Settings
-from claude_ping.settings import Layer, Options
+from helpers import KEY, Ran, Run
 
 OTHER = "sk-ant-api03-" + "Qx2" * 31 + "AA"
+WORD = "hunter2-of-somebody-else"
+TOKEN = "gateway-token-0123456789"  # noqa: S105 made up
+# Variables of the environment and, where the name begins with `./`, files.
+World = Mapping[str, str | bytes]
+Make = Callable[[World], None]
+Patch = pytest.MonkeyPatch
 
 
-def resolve(environ: Mapping[str, str], **options: object) -> Settings:
-    chosen = Options(**options)  # type: ignore[arg-type]
-    return settings.resolve(chosen, settings.read_layers(chosen, environ), environ)
+@pytest.fixture
+def make(monkeypatch: Patch) -> Make:
+    """Set the variables and write the files of a case."""
+
+    def make(world: World) -> None:
+        for name, value in world.items():
+            if isinstance(value, str) and not name.startswith("./"):
+                monkeypatch.setenv(name, value)
+                continue
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_bytes(value.encode() if isinstance(value, str) else value)
+
+    return make
 
 
-def refusal(environ: Mapping[str, str], **options: object) -> Failure:
-    with pytest.raises(PingError) as caught:
-        resolve(environ, **options)
-    return caught.value.failure
+def lacks(text: str, words: str) -> list[str]:
+    """The patterns, divided by `&`, that are not in the text."""
+    return [word for word in words.split(" & ") if not re.search(word, text, re.IGNORECASE)]
 
 
-def test_the_nearest_env_file_upwards_is_read_with_the_line_of_the_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".env").write_text(f"# a comment\n\nexport ANTHROPIC_API_KEY='{KEY}'\n", "utf-8")
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "a" / "b")
-
-    credential = resolve({}).credential
-
-    assert credential.secret == Secret(KEY)
-    assert credential.source == "../../.env (line 3)"
-
-
-def test_the_environment_beats_a_found_file_and_says_what_it_hides() -> None:
-    Path(".env").write_text(f"ANTHROPIC_API_KEY={OTHER}\n", "utf-8")
-
-    config = resolve({"ANTHROPIC_API_KEY": KEY})
-
-    assert config.credential.source == "the environment"
-    assert config.shadowed
-    assert config.warnings == (config.shadowed,)
-    assert ".env (line 1) holds a different key, …x2AA" in config.shadowed
+def assert_refused(ran: Ran, words: str) -> None:
+    """Exit 3; what the headline says // what the rest says; no secret; nothing was sent."""
+    headline, _, rest = ran.err.partition("\n")
+    said, _, hint = words.partition(" // ")
+    assert (ran.code, ran.out) == (3, "")
+    assert lacks(headline, f"^✗ & {said}") == []
+    assert lacks(rest, f"• & {hint}") == []
+    for secret in (KEY[13:30], OTHER[13:30], WORD, TOKEN):
+        assert secret not in ran.err
+    assert "TCP" not in ran.err
 
 
-def test_the_same_key_in_both_places_is_no_warning() -> None:
-    Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", "utf-8")
+API_KEY, AUTH, URL = "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"
+HEADERS, SPACE = "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_WORKSPACE_ID"
+MINE, THEIRS = f"{API_KEY}={KEY}", f"{API_KEY}={OTHER}"
 
-    assert resolve({"ANTHROPIC_API_KEY": KEY}).warnings == ()
+# The --env-file, the last four characters of the credential that is sent, its source.
+WINS: dict[str, tuple[World, str, str | None, str]] = {
+    "the environment": ({API_KEY: KEY}, "", "j4AA", "environment"),
+    "it, above a found file": ({API_KEY: KEY, "./.env": THEIRS}, "", "j4AA", "environment"),
+    "a named file, above it": ({API_KEY: KEY, "./p": f"A=1\n{THEIRS}"}, "p", "x2AA", "p line 2"),
+    "a named file, not the found": ({"./.env": MINE, "./p": THEIRS}, "p", "x2AA", "p line 1"),
+    "a blank named file": ({API_KEY: KEY, "./p": f"{API_KEY}= "}, "p", "j4AA", "environment"),
+    "an empty variable": ({API_KEY: "", "./.env": THEIRS}, ".env", "x2AA", ".env line 1"),
+    "a found file": ({"./.env": f"# mine\n\n{MINE}\n"}, "", "j4AA", ".env line 3"),
+    "the last of two lines": ({"./.env": f"{MINE}\n{THEIRS}\n"}, "", "x2AA", ".env line 2"),
+    "below a value of two lines": ({"./.env": f'A="1\n2"\n\n{MINE}'}, "", "j4AA", ".env line 4"),
+    "export": ({"./.env": f"export {MINE}\n"}, "", "j4AA", ".env line 1"),
+    "quotes": ({"./.env": f"{API_KEY} = '{KEY}'\n"}, "", "j4AA", ".env line 1"),
+    "a comment behind it": ({"./.env": f"{MINE} # mine\n"}, "", "j4AA", ".env line 1"),
+    "a byte order mark": ({"./.env": f"\ufeff{MINE}\n"}, "", "j4AA", ".env line 1"),
+    "Windows' line endings": ({"./.env": f"A=1\r\n{MINE}\r\n"}, "", "j4AA", ".env line 2"),
+    "another line": ({"./.env": f"B={KEY}\n{API_KEY}=${{B}}"}, "", "j4AA", ".env line 2"),
+    "a variable": ({"B": KEY, "./.env": f"{API_KEY}=${{B}}"}, "", None, ".env line 1"),
+    "a token": ({"./.env": f"{AUTH}={TOKEN}"}, "", "6789", ".env line 1"),
+    "a key, beside a token": ({AUTH: TOKEN, API_KEY: KEY}, "", "j4AA", "environment"),
+    "a token, beside an empty key": ({AUTH: TOKEN, API_KEY: ""}, "", "6789", "environment"),
+}
 
 
-def test_a_named_file_beats_the_environment_and_the_found_file() -> None:
-    Path(".env").write_text("ANTHROPIC_API_KEY=unused\n", "utf-8")
-    Path("prod.env").write_text(f"ANTHROPIC_API_KEY={OTHER}\n", "utf-8")
+@pytest.mark.parametrize("case", WINS)
+def test_the_strongest_source_wins_and_is_told(run: Run, make: Make, case: str) -> None:
+    world, named, last4, source = WINS[case]
+    make(world)
+    before = dict(os.environ)
 
-    credential = resolve({"ANTHROPIC_API_KEY": KEY}, env_file="prod.env").credential
+    ran = run("-n", "--json", *(["--env-file", named] if named else []))
 
-    assert credential.secret == Secret(OTHER)
-    assert credential.source == "prod.env (line 1)"
-
-
-def test_a_blank_value_counts_as_unset_with_a_note() -> None:
-    Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", "utf-8")
-
-    config = resolve({"ANTHROPIC_API_KEY": "  "})
-
-    assert config.credential.source == ".env (line 1)"
-    assert config.warnings == (
-        "ANTHROPIC_API_KEY in the environment is empty, which counts as not set",
+    kind, header = {"6789": ("auth_token", "authorization")}.get(
+        last4 or "", ("api_key", "x-api-key")
     )
+    assert ran.report["credential"]["kind"] == kind
+    assert ran.report["credential"]["last4"] == last4
+    assert source in ran.report["credential"]["source"]
+    names = {name.lower() for name in ran.report["request"]["headers"]}
+    assert names & {"authorization", "x-api-key"} == {header}
+    assert TOKEN not in ran.out + ran.err
+    assert dict(os.environ) == before
 
 
-def test_a_token_is_sent_only_without_a_key() -> None:
-    both = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_AUTH_TOKEN": "token-0123456789"}
+def test_only_the_nearest_file_upwards_is_read(run: Run, make: Make, monkeypatch: Patch) -> None:
+    make({"./.env": f"\n{MINE}", "./a/b/file": ""})
+    monkeypatch.chdir("a/b")
+    assert run("-n", "--json").report["credential"]["source"].endswith(".env line 2")
 
-    assert resolve(both).credential.kind == "api_key"
-    assert "are both set; the key is sent" in resolve(both).warnings[0]
-    assert resolve({"ANTHROPIC_AUTH_TOKEN": "token-0123456789"}).credential.kind == "auth_token"
-
-
-def test_a_custom_header_can_be_the_credential() -> None:
-    config = resolve({"ANTHROPIC_CUSTOM_HEADERS": "Authorization: Bearer abcdefgh"})
-
-    assert config.credential.kind == "auth_token"
-    assert config.credential.source == "a custom header"
+    make({"./.env": "A=1"})
+    assert_refused(run(), "no API key")
 
 
-@pytest.mark.parametrize(
-    ("environ", "warning"),
-    [
-        (
-            {"ANTHROPIC_CUSTOM_HEADERS": "x-one: 1\nno colon"},
-            "a line of ANTHROPIC_CUSTOM_HEADERS in the environment has no colon",
-        ),
-        (
-            {"ANTHROPIC_CUSTOM_HEADERS": "x-api-key: another"},
-            "a custom header carries a credential of its own",
-        ),
-        (
-            {"ANTHROPIC_BASE_URL": "https://gateway.example/v1"},
-            "the base URL (the environment) ends",
-        ),
-        ({"REQUESTS_CA_BUNDLE": "/ca.pem"}, "REQUESTS_CA_BUNDLE is set, but Python's ssl module"),
-        (
-            {"REQUESTS_CA_BUNDLE": "/ca.pem", "CURL_CA_BUNDLE": "/ca.pem"},
-            "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE are set",
-        ),
-        (
-            {"all_proxy": "http://proxy:3128"},
-            "ALL_PROXY is set, but urllib goes by HTTPS_PROXY only",
-        ),
-        ({"ANTHROPIC_API_KEY": "sk-ant-admin01-abcdefgh"}, "looks like an Admin API key"),
-        ({"ANTHROPIC_API_KEY": "sk-ant-oat01-abcdefgh"}, "looks like an OAuth access token"),
-        ({"ANTHROPIC_API_KEY": "sk-proj-abcdefgh"}, "looks like an OpenAI key"),
-        ({"ANTHROPIC_WORKSPACE_ID": ""}, "ANTHROPIC_WORKSPACE_ID in the environment is empty"),
-    ],
-)
-def test_what_is_odd_but_may_work_is_a_warning(environ: dict[str, str], warning: str) -> None:
-    warnings = resolve({"ANTHROPIC_API_KEY": KEY} | environ).warnings
-
-    assert len(warnings) == 1
-    assert warning in warnings[0]
+ORDER = ["option", "named", "environment", "found", "default"]
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"ANTHROPIC_AUTH_TOKEN": "sk-ant-oat01-abcdefgh"},
-        {"ANTHROPIC_API_KEY": "sk-proj-abcdefgh", "ANTHROPIC_BASE_URL": "https://gateway.example"},
-        {"ANTHROPIC_API_KEY": KEY, "REQUESTS_CA_BUNDLE": "/a", "SSL_CERT_FILE": "/a"},
-        {"ANTHROPIC_API_KEY": KEY, "ALL_PROXY": "http://a", "https_proxy": "http://b"},
-        {
-            "ANTHROPIC_API_KEY": KEY,
-            "REQUESTS_CA_BUNDLE": "/a",
-            "ANTHROPIC_BASE_URL": "http://localhost",
-        },
-    ],
-)
-def test_what_is_usual_elsewhere_is_no_warning(environ: dict[str, str]) -> None:
-    assert resolve(environ).warnings == ()
+@pytest.mark.parametrize("given", ORDER)
+def test_every_setting_has_the_same_order(run: Run, make: Make, given: str) -> None:
+    urls = {name: f"https://{name}.example" for name in ORDER[ORDER.index(given) :]}
+    for name, file in {"named": "./p.env", "found": "./.env"}.items():
+        make({file: f"{MINE}\n" + (f"{URL}={urls[name]}" if name in urls else "")})
+    make({URL: urls["environment"]} if "environment" in urls else {})
+    argv = ["--base-url", urls["option"]] if "option" in urls else []
+    argv += ["--env-file", "p.env"] if "named" in urls else []
+
+    url = run("-n", "--json", *argv).report["request"]["url"]
+
+    host = "api.anthropic.com" if given == "default" else f"{given}.example"
+    assert url == f"https://{host}/v1/messages"
 
 
-def test_a_secret_in_an_option_is_warned_of() -> None:
-    config = resolve({"ANTHROPIC_API_KEY": KEY}, headers=[("X-Gateway-Key", "abcdefgh")])
-
-    assert config.headers == {"x-gateway-key": Secret("abcdefgh")}
-    assert config.warnings == (
-        "-H X-Gateway-Key: every user of this machine can read the arguments of a command",
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        pytest.param(KEY + "\n", "contains a line break (U+000A) at position 109 of 109", id="LF"),
-        pytest.param(KEY + "\r", "contains a line break (U+000D) at position 109", id="CR"),
-        pytest.param(KEY[:9] + " " + KEY, "contains a blank (U+0020) at position 10", id="blank"),
-        pytest.param(KEY + "\t", "contains a tab (U+0009)", id="tab"),
-        pytest.param("\0" + KEY, "contains a control character (U+0000) at position 1 ", id="NUL"),
-        pytest.param(KEY + "\x7f", "contains a control character (U+007F)", id="DEL"),
-        pytest.param(KEY + "\u200b", "contains a non-ASCII character (U+200B)", id="zero width"),
-        pytest.param("\ufeff" + KEY, "a non-ASCII character (U+FEFF) at position 1 ", id="BOM"),
-        pytest.param(KEY + "\u00a0", "a non-ASCII character (U+00A0)", id="no-break space"),
-        pytest.param("“" + KEY + "”", "a non-ASCII character (U+201C)", id="smart quotes"),
-        pytest.param(f'"{KEY}"', "has quotes around it", id="double quotes"),
-        pytest.param(f"'{KEY}'", "has quotes around it", id="single quotes"),
-        pytest.param("Bearer " + KEY, "begins with the word Bearer", id="Bearer"),
-        pytest.param("sk-ant-...", "is a placeholder", id="dots"),
-        pytest.param("sk-ant-api03-...", "is a placeholder", id="the example's own"),
-        pytest.param("your-key-here", "is a placeholder", id="your-key-here"),
-        pytest.param("your_anthropic_api_key", "is a placeholder", id="your_anthropic_api_key"),
-        pytest.param("sk-ant-api03-your-key", "is a placeholder", id="sk-ant-api03-your-key"),
-        pytest.param("xxx", "is a placeholder", id="xxx"),
-        pytest.param("sk-ant-xxxxxxxx", "is a placeholder", id="sk-ant-xxxxxxxx"),
-        pytest.param("<your key>", "is a placeholder", id="angle brackets"),
-        pytest.param("changeme", "is a placeholder", id="changeme"),
-        pytest.param("$ANTHROPIC_API_KEY", "that nothing expanded", id="shell variable"),
-        pytest.param("${{ secrets.KEY }}", "that nothing expanded", id="workflow expression"),
-    ],
-)
-def test_a_key_that_cannot_work_is_refused_without_being_shown(value: str, problem: str) -> None:
-    failure = refusal({"ANTHROPIC_API_KEY": value})
-
-    assert failure.message.startswith("ANTHROPIC_API_KEY in the environment ")
-    assert problem in failure.message
-    assert failure.hints
-    assert KEY[13:30] not in repr(failure)
+NO_KEY: dict[str, tuple[World, str]] = {
+    "nothing": ({}, f"{API_KEY} // {API_KEY} & settings/keys"),
+    "an empty variable": ({API_KEY: ""}, f"{API_KEY} & empty & environment"),
+    "a blank variable": ({API_KEY: "  "}, f"{API_KEY} & empty|blank & environment"),
+    "empty, hiding the file's": (
+        {API_KEY: "", "./.env": f"\n\n{MINE}"},
+        rf"{API_KEY} & empty & environment & hides \.env line 3 & load_dotenv // unset|--env-file",
+    ),
+    "blank, hiding it": ({API_KEY: " ", "./.env": MINE}, r"environment & hides \.env line 1"),
+    "a token": ({AUTH: "", "./.env": f"{AUTH}={TOKEN}"}, rf"{AUTH} & empty & \.env line 1"),
+    "an empty line": ({"./.env": f"\n{API_KEY}=\n"}, rf"{API_KEY} & \.env line 2 & empty"),
+    "no such variable": (
+        {"./.env": f"{API_KEY}=${{NO}}"},
+        r"\.env line 1 & expand|nothing|resolve",
+    ),
+    "another name": ({"CLAUDE_API_KEY": KEY}, f"CLAUDE_API_KEY & environment & {API_KEY}"),
+    "a shorter name": ({"./.env": f"ANTHROPIC_KEY={KEY}"}, rf"_KEY & \.env line 1 & {API_KEY}"),
+    "lower case": ({"anthropic_api_key": KEY}, "(?-i:anthropic_api_key) & environment"),
+    "a space behind the name": ({f"{API_KEY} ": KEY}, f"{API_KEY} & space|blank & environment"),
+    "a name of a file": ({f"{API_KEY}_FILE": "/run/secrets/k"}, f"{API_KEY}_FILE & environment"),
+    "a colon": ({"./.env": f"{API_KEY}: {KEY}"}, rf'\.env line 1 & ":" & "=" & {API_KEY}'),
+    "a comment": ({"./.env": f"A=1\n# {MINE}"}, r"\.env line 2 & comment"),
+    "the key alone": ({"./.env": f"{KEY}\n"}, rf"\.env line 1 // {API_KEY}="),
+    "no sign between": ({"./.env": f"export {API_KEY} {KEY}"}, rf"\.env line 1 // {API_KEY}="),
+    "any other name": ({"./.env": f"A=1\nB={KEY}"}, rf"\.env line 2 & \bB\b & {API_KEY}"),
+    "a line of PowerShell": ({"./.env": f'$env:{API_KEY}="{KEY}"'}, r"\.env line 1"),
+    "a line of Windows' shell": ({"./.env": f"set {MINE}"}, r"\.env line 1"),
+    "a quote": ({"./.env": f"A=1\n{API_KEY}='{KEY}\n"}, r"quote & \.env line 2 & never closed"),
+    "a line in a file beside": ({"./.env": "A=1", "./.env.local": MINE}, r"\.env\.local"),
+    "Claude Code's token": ({"CLAUDE_CODE_OAUTH_TOKEN": TOKEN}, "CLAUDE_CODE_OAUTH_TOKEN"),
+    "a profile": ({"ANTHROPIC_CONFIG_DIR": "c", "./c/configs/default.json": "{}"}, "profile"),
+    "a profile by name": ({"ANTHROPIC_PROFILE": "work"}, "ANTHROPIC_PROFILE|profile & work"),
+    "workload identity": (
+        dict.fromkeys(["ANTHROPIC_IDENTITY_TOKEN", "ANTHROPIC_FEDERATION_RULE_ID"], TOKEN),
+        "workload identity|federation",
+    ),
+}
+BESIDE = [".env.local", ".env.txt", ".env.production", "prod.env", "env", ".envrc"]
+NO_KEY |= {
+    f"{name} beside": ({f"./{name}": f"export {MINE}"}, rf"[ /]{re.escape(name)}\b")
+    for name in BESIDE
+}
 
 
-@pytest.mark.parametrize(
-    ("environ", "hint"),
-    [
-        ({"CLAUDE_API_KEY": KEY}, "CLAUDE_API_KEY is set in the environment"),
-        ({"ANTHROPIC_KEY": KEY}, "ANTHROPIC_KEY is set in the environment"),
-        ({"anthropic_api_key": KEY}, "anthropic_api_key is set in the environment"),
-        ({"CLAUDE_CODE_OAUTH_TOKEN": KEY}, None),
-        ({"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000"}, None),
-        ({"ANTHROPIC_IDENTITY_TOKEN": "x"}, None),
-        ({"ANTHROPIC_API_KEY": ""}, "ANTHROPIC_API_KEY in the environment is empty"),
-        ({"ANTHROPIC_API_KEY": "", "GITHUB_ACTIONS": "true"}, "Pull requests from forks are given"),
-        (
-            {"GITHUB_ACTIONS": "true"},
-            "Pass the secret to the step: env: ANTHROPIC_API_KEY: ${{ secrets.",
-        ),
-        ({"GITLAB_CI": "true"}, "Set ANTHROPIC_API_KEY under Settings, CI/CD, Variables."),
-    ],
-)
-def test_without_a_key_the_slip_is_named(environ: dict[str, str], hint: str | None) -> None:
-    failure = refusal(environ)
+@pytest.mark.parametrize("case", NO_KEY)
+def test_without_a_key_the_slip_is_the_headline(run: Run, make: Make, case: str) -> None:
+    world, words = NO_KEY[case]
+    make(world)
 
-    assert failure.message.startswith("no API key: ANTHROPIC_API_KEY ")
-    assert f"no .env in {Path.cwd()} or any folder above it" in failure.known[0]
-    said = [failure.message, *failure.hints]
-    assert (hint is None and len(said) == 3) or any((hint or "") in line for line in said)
+    assert_refused(run(), f"no API key|no .*token & {words}")
 
 
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        (
-            "\n# x\nANTHROPIC_API_KEY: {}\n",
-            ".env line 3 has a colon where = belongs; write ANTHROPIC_API_KEY=…",
-        ),
-        ("export ANTHROPIC_API_KEY {}", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
-        ("{}\n", ".env line 1 is not NAME=value"),
-        ("ANTHROPIC_API_KEY='{}\n", ".env line 1 opens a quote for ANTHROPIC_API_KEY that is not"),
-        (
-            "ANTHROPIC_API_KEY=${{NOWHERE}}\n",
-            "ANTHROPIC_API_KEY in .env (line 1) expands to nothing",
-        ),
-        ("CLAUDE_KEY={}\n", "CLAUDE_KEY is set in .env (line 1)"),
-        ('$env:ANTHROPIC_API_KEY="{}"\n', "$env:ANTHROPIC_API_KEY is set in .env (line 1)"),
-        ("set ANTHROPIC_API_KEY={}\n", ".env line 1 is not NAME=value; write ANTHROPIC_API_KEY=…"),
-        ("ANTHROPIC_API_KEY=\n", "ANTHROPIC_API_KEY in .env (line 1) is empty"),
-    ],
-)
-def test_a_file_without_a_key_is_named_with_the_line_that_was_meant_to_be_one(
-    text: str, hint: str, capfd: pytest.CaptureFixture[str]
+IN_FILES = {
+    "an expression": (f"\n{API_KEY}=${{{{ secrets.A }}}}", r"line 2 & expand|reference|\$\{\{"),
+    "a smart quote": (f"\n\n{API_KEY}=\u201c{KEY}\u201d", r"line 3 & U\+201C"),
+    "a reference": (f"{API_KEY}=op://vault/a/credential", "line 1 & reference, not a key"),
+    "a placeholder": (f"{API_KEY}=your-api-key-here", "line 1 & placeholder"),
+}
+
+
+@pytest.mark.parametrize("case", IN_FILES)
+def test_a_value_in_a_file_is_judged_too(run: Run, make: Make, case: str) -> None:
+    text, words = IN_FILES[case]
+    make({"./.env": text})
+
+    assert_refused(run(), rf"{API_KEY} & \.env {words}")
+
+
+def test_a_file_of_somebody_else_is_not_named(run: Run, make: Make) -> None:
+    make({"./.env.local": "A=1", "./env": "B=sk-proj-0123456789"})
+
+    assert not re.search(r"\.env\.local|[ /]env\b", run().err)
+
+
+EVENT = "GITHUB_EVENT_NAME"
+BOT = {"GITHUB_ACTOR": "dependabot[bot]", EVENT: "pull_request"}
+CI: dict[str, tuple[dict[str, str], str]] = {
+    "Dependabot": (BOT, "Dependabot"),
+    "a pull request": ({EVENT: "pull_request"}, "fork"),
+    "a push": ({EVENT: "push"}, "env: & secrets: inherit"),
+    "a schedule": ({EVENT: "schedule"}, "env: & secrets: inherit"),
+    "GitLab": ({"GITLAB_CI": "true"}, "protected"),
+    "Azure": ({"TF_BUILD": "True"}, "env:"),
+    "some other runner": ({"CI": "true"}, API_KEY),
+}
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("case", CI)
+def test_a_runner_is_told_what_it_lacks_and_never_a_file(
+    run: Run, make: Make, case: str, value: str | None
 ) -> None:
-    Path(".env").write_text(text.format(KEY), "utf-8")
+    variables, words = CI[case]
+    make(variables | ({"GITHUB_ACTIONS": "true"} if EVENT in variables else {}))
+    make({} if value is None else {API_KEY: value})
 
-    failure = refusal({})
+    ran = run()
 
-    assert failure.known == (f"Looked in the environment and in {Path('.env').absolute()}",)
-    assert hint in failure.message + failure.hints[0]
-    assert KEY not in repr(failure)
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        pytest.param("A=1".encode("utf-16"), "is UTF-16 or binary", id="UTF-16"),
-        pytest.param(b"A=\0", "is UTF-16 or binary", id="NUL"),
-        pytest.param(b"A=1\nB=\xe9\n", "is not UTF-8 text: byte 0xe9 in line 2", id="Latin-1"),
-        pytest.param(b"#" * (1 << 20) + b"\n", "is larger than 1 MiB", id="huge"),
-    ],
-)
-def test_a_file_that_is_not_text_is_refused(data: bytes, problem: str) -> None:
-    Path(".env").write_bytes(data)
-
-    failure = refusal({"ANTHROPIC_API_KEY": KEY})
-
-    assert problem in failure.message
-    assert str(Path(".env").absolute()) in failure.known[0]
+    hints = "\n".join(line for line in ran.err.splitlines() if line.startswith("  •"))
+    assert ran.code == 3
+    assert lacks(ran.err, words) == []
+    assert ".env" not in hints
+    assert ("fork" in ran.err) is (case == "a pull request")
 
 
-def test_a_file_with_a_byte_order_mark_is_read() -> None:
-    Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", "utf-8-sig")
+FILES: dict[str, tuple[World, str, str]] = {
+    "missing, though named": ({}, "none.env", "--env-file & none.env & exist|no such|missing"),
+    "a folder": ({"./folder/file": ""}, "folder", "folder & is a (folder|directory)"),
+    "UTF-16": ({"./.env": MINE.encode("utf-16")}, "", r"\.env & UTF-16 // UTF-8"),
+    "UTF-16 without a mark": ({"./.env": MINE.encode("utf-16-le")}, "", r"\.env & UTF-16"),
+    "Latin-1": ({"./.env": b"A=1\nB=\xe9\n"}, "", r"\.env & line 2 & UTF-8"),
+    "binary": ({"./.env": b"A=\0\x01"}, "", r"\.env & UTF-16|binary|text"),
+    "huge": ({"./.env": b"#" * (1 << 16) + b"\n"}, "", r"\.env & 64 KiB"),
+}
 
-    assert resolve({}).credential.secret == Secret(KEY)
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_cannot_be_read_is_refused(run: Run, make: Make, case: str) -> None:
+    world, named, words = FILES[case]
+    make({API_KEY: KEY} | dict(world))
+
+    assert_refused(run(*(["--env-file", named] if named else [])), words)
 
 
-def test_a_named_file_that_cannot_be_read_is_refused() -> None:
-    Path("folder").mkdir()
+def test_a_key_given_for_the_name_of_a_file_is_not_shown(run: Run, key: str) -> None:
     Path("loop").symlink_to("loop")
 
-    assert "--env-file no.env does not exist" in refusal({}, env_file="no.env").message
-    assert "folder is a folder" in refusal({}, env_file="folder").message
-    assert "cannot read loop: " in refusal({}, env_file="loop").message
-    assert "cannot read a\0b: embedded null byte" in refusal({}, env_file="a\0b").message
-
-
-def test_a_folder_called_env_is_not_a_file(tmp_path: Path) -> None:
-    Path(".env").mkdir()
-
-    assert resolve({"ANTHROPIC_API_KEY": KEY}).credential.source == "the environment"
-
-
-def test_a_working_directory_that_is_gone_is_no_obstacle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    try:
-        assert resolve({"ANTHROPIC_API_KEY": KEY}).credential.source == "the environment"
-        assert "which is gone" in refusal({}).known[0]
-        assert "--env-file x does not exist" in refusal({}, env_file="x").message
-    finally:
-        os.chdir(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("api.anthropic.com", "has no scheme: api.anthropic.com"),
-        ("ftp://host", "is not an http or https URL: ftp://host"),
-        ("https://", "has a bad host or port: https://"),
-        ("https://host:port", "has a bad host or port"),
-        ("https://host:0", "has a bad host or port"),
-        ("https://host:65536", "has a bad host or port"),
-        ("https://[::1", "has a bad host or port"),
-        ("https://host/ x", "contains a blank (U+0020) at position 14"),
-        ("https://höst", "contains a non-ASCII character (U+00F6) at position 10"),
-        ("https://user:secret@host", "has a user name or password in it: https://…@host"),
-        ("https://user:secret/more@host", "has a user name or password in it: https://…@host"),
-        ("user:secret@host", "has a user name or password in it: …@host"),
-        ("https:/user:secret@host", "has a user name or password in it: https:/…@host"),
-        ("https://[1.2.3.4]", "has a bad host or port"),
-        ("https://.example", "has a bad host or port"),
-        ("https://" + "a" * 64 + ".example", "has a bad host or port"),
-        ("https://host?code=secret", "has a query or a fragment, but /v1/messages follows it"),
-        ("https://host/#x", "has a query or a fragment"),
-        ("http://host", "is plain http to a host that is not this machine: http://host"),
-        ("http://127.evil.example", "is plain http"),
-    ],
-)
-def test_a_base_url_that_cannot_work_is_refused(url: str, problem: str) -> None:
-    failure = refusal({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": url})
-
-    assert failure.message.startswith("ANTHROPIC_BASE_URL in the environment ")
-    assert problem in failure.message
-    assert "secret" not in repr(failure)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://host",
-        "https://host:8443/path/",
-        "http://localhost:1",
-        "http://[::1]:80",
-        "HTTPS://h",
-    ],
-)
-def test_a_base_url_that_can_work_is_taken(url: str) -> None:
-    config = resolve({"ANTHROPIC_API_KEY": KEY}, base_url=url)
-
-    assert config.base_url == url.rstrip("/")
-    assert config.base_url_source == "--base-url"
-
-
-def test_a_found_file_may_not_send_a_key_from_elsewhere_to_its_host() -> None:
-    Path(".env").write_text("ANTHROPIC_BASE_URL=https://collector.example\n", "utf-8")
-
-    failure = refusal({"ANTHROPIC_API_KEY": KEY})
-
-    assert "would send a key that is not from there to https://collector.example" in failure.message
-    assert "claude-ping --base-url https://collector.example" in failure.hints[0]
-    assert "claude-ping --env-file .env" in failure.hints[1]
-
-
-@pytest.mark.parametrize(
-    ("text", "environ", "problem"),
-    [
-        (
-            "ANTHROPIC_API_KEY=${MINE}\nANTHROPIC_BASE_URL=https://collector.example",
-            {"MINE": KEY},
-            "would send a key that is not from there",
-        ),
-        (
-            "ANTHROPIC_API_KEY=${OWN}-0123456789\nANTHROPIC_BASE_URL=https://collector.example/${OWN}",
-            {"OWN": "value-of-the-environment"},
-            "puts another variable's value into the URL",
-        ),
-        (
-            f"ANTHROPIC_API_KEY={OTHER}\nANTHROPIC_BASE_URL=https://collector.example",
-            {"ANTHROPIC_CUSTOM_HEADERS": "authorization: Bearer mine"},
-            "would send a key that is not from there",
-        ),
-    ],
-)
-def test_a_found_file_may_not_collect_what_the_environment_holds(
-    monkeypatch: pytest.MonkeyPatch, text: str, environ: dict[str, str], problem: str
-) -> None:
-    Path(".env").write_text(text, "utf-8")
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)  # where python-dotenv takes ${NAME} from
+    assert_refused(run("--env-file", key), "--env-file")
+    assert_refused(run("--env-file", "loop"), "loop")
+
+
+# What a program after load_dotenv() or of an official SDK does otherwise.
+DIFFERS: dict[str, tuple[World, list[str], str]] = {
+    "a key": ({API_KEY: KEY, "./.env": f"\n{THEIRS}"}, [], r"\.env line 2 & different & …x2AA"),
+    "a token": ({AUTH: TOKEN, "./.env": f"{AUTH}=its-token-4321"}, [], r"\.env line 1 & …4321"),
+    "both credentials": ({API_KEY: KEY, AUTH: TOKEN}, [], f"{API_KEY} & {AUTH}"),
+    "in two places": ({AUTH: TOKEN, "./.env": MINE}, [], rf"{API_KEY} & {AUTH} & \.env line 1"),
+    "a workspace": ({API_KEY: KEY, SPACE: "wrkspc_1"}, [], f"{SPACE} & SDK & custom.headers?"),
+    "an empty base URL": ({API_KEY: KEY, URL: ""}, [], f"{URL} & empty & SDK"),
+    "a long reply": ({API_KEY: KEY}, ["--max-tokens", "21334"], r"21,?333 & --stream"),
+    "a temperature": (
+        {API_KEY: KEY},
+        ["-m", "claude-sonnet-4-6", "--temperature", "0.5"],
+        "temperature & 2026-10-21|--sdk",
+    ),
+    "a gateway": ({API_KEY: KEY, URL: "http://127.0.0.1:9"}, [], "authorization & --sdk"),
+    "an OAuth token for a key": ({API_KEY: "sk-ant-oat01-0123456789"}, [], f"OAuth & {API_KEY}"),
+    "a line that is none": ({"./.env": f"{MINE}\nits rest\n"}, [], r"\.env line 2 & ignored"),
+    "the file's proxy": (
+        {API_KEY: KEY, "./.env": f"\nHTTPS_PROXY=http://me:{WORD}@proxy.example:3128"},
+        [],
+        r"HTTPS_PROXY & \.env line 2 & proxy\.example:3128",
+    ),
+}
+DIFFERS |= {
+    f"the file's {name}": ({API_KEY: KEY, "./.env": f"{name}=c.d"}, [], rf"{name} & line 1 & c\.d")
+    for name in ["HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"]
+}
+
+
+@pytest.mark.parametrize("case", DIFFERS)
+def test_what_programs_do_otherwise_is_told(run: Run, make: Make, case: str) -> None:
+    world, argv, words = DIFFERS[case]
+    make(world)
+
+    ran = run("-n", "--json", *argv)
+
+    assert ran.code == 0
+    assert [] in [lacks(warning, words) for warning in ran.report["warnings"]]
+    assert WORD not in ran.out + ran.err
+    assert OTHER[13:30] not in ran.out + ran.err
+    for warning in ran.report["warnings"]:
+        assert ran.err.count(f"warning: {warning}\n") == 1
+
+
+def test_a_blank_key_beside_a_token_is_not_passed_in_silence(run: Run, make: Make) -> None:
+    make({API_KEY: "  ", AUTH: TOKEN})
+
+    ran = run("-n")
+
+    assert ran.code in (0, 3)
+    assert lacks(ran.err, f"{API_KEY} & blank|empty|space") == []
+
+
+SILENT: dict[str, tuple[World, list[str]]] = {
+    "the same key in the file": ({API_KEY: KEY, "./.env": MINE}, []),
+    "a token": ({AUTH: TOKEN}, []),
+    "the longest reply that is not streamed": ({API_KEY: KEY}, ["--max-tokens", "21333"]),
+    "a long stream": ({API_KEY: KEY}, ["--max-tokens", "64000", "--stream"]),
+    "a list of models": ({"./.env": f"{MINE}\nDEBUG=1\n"}, ["--models"]),
+    "the version that SDKs send": ({API_KEY: KEY}, ["--sdk"]),
+}
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_what_programs_do_alike_is_no_warning(run: Run, make: Make, case: str) -> None:
+    world, argv = SILENT[case]
+    make(world)
+
+    assert run("-n", "--json", *argv).report["warnings"] == []
+
+
+def test_a_proxy_that_the_environment_sets_too_is_not_the_file_s(run: Run, make: Make) -> None:
+    proxy = "http://proxy.example:3128"
+    make({API_KEY: KEY, "HTTPS_PROXY": proxy, "./.env": f"HTTPS_PROXY={proxy}"})
+
+    assert run("-n", "--json").report["warnings"] == []
+
+
+TRAP = f"{URL}=https://collector.example"
+WAYS = "--base-url https://collector.example"
+COLLECTS: dict[str, tuple[World, list[str], str]] = {
+    "a key": ({API_KEY: KEY, "./.env": TRAP}, [], f"{API_KEY} // {WAYS} & --env-file .env"),
+    "a token": ({AUTH: TOKEN, "./.env": TRAP}, [], f"{AUTH} // {WAYS}"),
+    "headers": (
+        {HEADERS: f"x-a: {WORD}", "./.env": f"{THEIRS}\n{TRAP}"},
+        [],
+        f"{HEADERS} // {WAYS}",
+    ),
+    "a workspace": ({SPACE: "wrkspc_1", "./.env": f"{THEIRS}\n{TRAP}"}, [], f"{SPACE} // {WAYS}"),
+    "an option": ({"./.env": f"{THEIRS}\n{TRAP}"}, ["-H", f"x-key: {WORD}"], f"x-key // {WAYS}"),
+    "a variable, by a key": ({"B": KEY, "./.env": f"{API_KEY}=${{B}}\n{TRAP}"}, [], API_KEY),
+    "by the URL": ({"B": WORD, "./.env": f"{THEIRS}\n{TRAP}/${{B}}"}, [], URL),
+    "by a third": ({"B": WORD, "./.env": f"{THEIRS}\nA=x${{B}}\n{TRAP}/${{A}}"}, [], URL),
+    "by headers": (
+        {"B": WORD, "./.env": f"{THEIRS}\n{HEADERS}='x-a: ${{B}}'\n{TRAP}"},
+        [],
+        f"{HEADERS} // {WAYS}",
+    ),
+    "a key, by another Host": (
+        {API_KEY: KEY, "./.env": f"{HEADERS}='Host: collector.example'"},
+        [],
+        rf"\bHost\b & \.env line 1 & {API_KEY} // --env-file .env",
+    ),
+}
 
-    assert problem in refusal(environ).message
 
+@pytest.mark.parametrize("case", COLLECTS)
+def test_a_found_file_collects_nothing_from_elsewhere(run: Run, make: Make, case: str) -> None:
+    world, argv, words = COLLECTS[case]
+    make(world)
 
-def test_a_secret_option_does_not_go_to_the_host_of_a_found_file() -> None:
-    Path(".env").write_text(
-        f"ANTHROPIC_API_KEY={OTHER}\nANTHROPIC_BASE_URL=https://collector.example", "utf-8"
-    )
+    assert_refused(run(*argv), rf"\.env line \d & {words}")
 
-    assert "would send a key" in refusal({}, headers=[("x-api-key", "mine")]).message
 
+MEANT: dict[str, tuple[World, list[str], str]] = {
+    "its own key": ({"./.env": f"{MINE}\n{TRAP}"}, [], "collector"),
+    "named": ({API_KEY: KEY, "./.env": TRAP}, ["--env-file", ".env"], "collector"),
+    "another URL": ({API_KEY: KEY, "./.env": TRAP}, ["--base-url", "https://o.example"], "o"),
+    "the API": ({API_KEY: KEY, "./.env": f"{URL}=https://api.anthropic.com/"}, [], "api"),
+    "a harmless header": ({API_KEY: KEY, "./.env": f"{HEADERS}=anthropic-beta: x"}, [], "api"),
+}
 
-@pytest.mark.parametrize(
-    ("text", "options"),
-    [
-        ("ANTHROPIC_BASE_URL=https://own.example\nANTHROPIC_API_KEY=" + OTHER, {}),
-        ("ANTHROPIC_BASE_URL=https://api.anthropic.com/", {}),
-        ("ANTHROPIC_BASE_URL=https://own.example", {"env_file": ".env"}),
-        ("ANTHROPIC_BASE_URL=https://other.example", {"base_url": "https://own.example"}),
-    ],
-)
-def test_a_found_file_may_name_a_host_for_its_own_key_or_when_meant(
-    text: str, options: dict[str, str]
-) -> None:
-    Path(".env").write_text(text, "utf-8")
-    environ = {} if "API_KEY" in text else {"ANTHROPIC_API_KEY": KEY}
 
-    assert resolve(environ, **options).base_url in (
-        "https://own.example",
-        "https://api.anthropic.com",
-    )
+@pytest.mark.parametrize("case", MEANT)
+def test_a_found_file_may_say_where_its_own_key_goes(run: Run, make: Make, case: str) -> None:
+    world, argv, host = MEANT[case]
+    make(world)
 
+    ran = run("-n", "--json", *argv)
 
-def test_a_custom_header_in_the_place_of_the_key_is_the_credential() -> None:
-    both = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_CUSTOM_HEADERS": "x-api-key: another-key"}
+    assert (ran.code, ran.report["request"]["url"].split("/")[2].split(".")[0]) == (0, host)
 
-    credential = resolve(both).credential
 
-    assert credential == ("api_key", Secret("another-key"), "x-api-key", "a custom header")
-    assert str(credential.secret) == "…"
+@pytest.mark.parametrize("name", [URL, SPACE, HEADERS, "HTTPS_PROXY", "SSL_CERT_FILE"])
+def test_what_a_found_file_expands_is_never_shown(run: Run, make: Make, name: str) -> None:
+    make({API_KEY: KEY, "SOMEBODY_ELSE": WORD, "./.env": f"{name}=x: ${{SOMEBODY_ELSE}}"})
 
-
-def test_an_empty_credential_header_is_refused() -> None:
-    environ = {"ANTHROPIC_CUSTOM_HEADERS": "x-api-key:"}
-
-    assert "the value of x-api-key is empty" in refusal(environ).message
-
-
-def test_a_blank_option_counts_as_unset_with_a_note() -> None:
-    config = resolve({"ANTHROPIC_API_KEY": KEY}, base_url=" ")
-
-    assert config.base_url == "https://api.anthropic.com"
-    assert config.warnings == ("--base-url is empty, which counts as not set",)
-
-
-def test_a_placeholder_in_a_found_file_hides_nothing() -> None:
-    Path(".env").write_text("ANTHROPIC_API_KEY=your-key-here\n", "utf-8")
-
-    assert resolve({"ANTHROPIC_API_KEY": KEY}).warnings == ()
-
-
-def test_a_token_that_hides_another_is_warned_of() -> None:
-    Path(".env").write_text("ANTHROPIC_AUTH_TOKEN=token-of-the-file-0123\n", "utf-8")
-
-    warnings = resolve({"ANTHROPIC_AUTH_TOKEN": "token-of-the-shell-0123"}).warnings
-
-    assert ".env (line 1) holds a different token, …0123; the environment wins." in warnings[0]
-
-
-def test_a_line_of_the_file_that_is_passed_over_is_warned_of() -> None:
-    Path(".env").write_text(f"ANTHROPIC_API_KEY={KEY[:50]}\n{KEY[50:]}\n", "utf-8")
-
-    assert resolve({}).warnings == (".env line 2 is not NAME=value (the line is passed over)",)
-
-
-@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=93))
-def test_no_real_key_is_taken_for_a_placeholder(random: str) -> None:
-    assert not checks.is_placeholder(f"sk-ant-api03-{random[:93]}AA")
-    assert not checks.is_placeholder(f"sk-ant-api03-MyMe-{random[:88]}AA")
-
-
-def test_a_placeholder_for_a_workspace_is_refused() -> None:
-    failure = refusal({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_WORKSPACE_ID": "wrkspc_..."})
-
-    assert (
-        failure.message == "ANTHROPIC_WORKSPACE_ID in the environment is a placeholder: wrkspc_..."
-    )
-
-
-def test_a_custom_header_that_cannot_be_sent_is_refused() -> None:
-    environ = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_CUSTOM_HEADERS": "x-name: \u200bvalue"}
-
-    failure = refusal(environ)
-
-    assert failure.message == (
-        "ANTHROPIC_CUSTOM_HEADERS in the environment: the value of x-name contains"
-        " a non-ASCII character (U+200B) at position 1"
-    )
-
-
-def test_every_secret_is_known_before_anything_is_printed() -> None:
-    environ = {
-        "ANTHROPIC_API_KEY": f" '{KEY}'",
-        "ANTHROPIC_BASE_URL": "https://user:password@host",
-        "ANTHROPIC_CUSTOM_HEADERS": "x-token: Basic header-secret",
-        "CLAUDE_API_KEY": OTHER,
-    }
-    options = Options(base_url="https://a:option@h", headers=[("cookie", "cookie-secret")])
-
-    hidden = {secret.reveal() for secret in settings.secrets(options, [Layer("x", environ)])}
-
-    assert {KEY, OTHER, "password", "header-secret", "option", "cookie-secret"} <= hidden
-
-
-SOURCES = ("option", "named", "environment", "found", "default")
-
-
-@given(st.sets(st.sampled_from(SOURCES[:-1])))
-def test_the_strongest_source_wins_and_is_named(given_by: set[str]) -> None:
-    values = {name: {settings.BASE_URL: f"https://{name}.example"} for name in given_by}
-    key = {settings.API_KEY: KEY}
-    layers = [
-        Layer("named", key | values.get("named", {})),
-        Layer("environment", values.get("environment", {})),
-        Layer("found", values.get("found", {})),
-    ]
-    options = Options(base_url="https://option.example" if "option" in given_by else None)
-
-    config = settings.resolve(options, layers, {})
-
-    winner = min(given_by, key=SOURCES.index, default="default")
-    labels = {"option": "--base-url", "default": "the default"}
-    hosts = {"default": "https://api.anthropic.com"}
-    assert config.base_url == hosts.get(winner, f"https://{winner}.example")
-    assert config.base_url_source == labels.get(winner, winner)
-
-
-HEADER_NAMES = st.from_regex(r"[xX]-[a-z0-9!#$%&'*+.^_`|~]{1,10}", fullmatch=True)
-HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126)).map(str.strip)
-
-
-@given(st.dictionaries(HEADER_NAMES.map(str.lower), HEADER_VALUES))
-def test_custom_headers_are_sent_as_they_were_written(headers: dict[str, str]) -> None:
-    lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
-    layer = Layer("the environment", {settings.API_KEY: KEY, settings.CUSTOM_HEADERS: lines})
-
-    sent = settings.resolve(Options(), [layer], {}).headers
-
-    assert headers == {
-        name: value.reveal() if isinstance(value, Secret) else value for name, value in sent.items()
-    }
+    for form in ["-v", "--json"]:
+        ran = run("-n", form)
+        assert WORD not in ran.out + ran.err

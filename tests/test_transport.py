@@ -1,637 +1,525 @@
-"""Every way the network fails, on real sockets, and what each is called."""
+"""Every way the network fails, on real sockets: the verdict, how far it got, whose move it is."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import datetime as dt
 import re
 import socket
 import ssl
-import threading
+import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
-import trustme
 from helpers import KEY, Run
 from servers import (
     MESSAGE,
     Answer,
+    Authority,
     RawServer,
     answer,
     answering_anything,
+    closed_port,
     drip,
+    flood,
     hang,
+    proxying,
     reset,
     serving,
+    silent,
+    then,
 )
 
-from claude_ping import api, ping, transport
-from claude_ping.ping import Caller
-from claude_ping.records import Failure, Fault, Phase, PingError, Reply, Request, Response, Secret
-from claude_ping.transport import Trace
+Patch = pytest.MonkeyPatch
+pytestmark = pytest.mark.usefixtures("key")
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
+)
 
 OK = answer()
-LATER = (
-    b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 What\r\na: b\r\n\r\n"
-)
-CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+API_HOST = "api.anthropic.com"
+BRIEF = ("--timeout", "0.3")
+# Names that are not loopback, so that a proxy is used; they never leave the machine.
+FAR, PROXY = "https://api.test", "http://proxy.test:3128"
 
 
-def ask(url: str, timeout: float = 5.0) -> tuple[Reply | Failure, Trace]:
-    """One attempt, without the thread around it."""
-    request = Request("POST", f"{url}/v1/messages", {"x-api-key": Secret(KEY)}, {"model": "m"})
-    trace = Trace(transport.find_route(request.url), time.monotonic() + timeout)
-    return ping.converse(request, read, Caller(trace, 0, lambda _: None)), trace
+def judge(run: Run, url: str, *argv: str, code: int, says: str = "", ladder: str = "") -> Any:
+    """Fail in both forms, which must agree; the report's hints are seen as •1, •2, •3."""
+    argv = ("--base-url", url, *argv)
+    shown, printed = run(*argv), run(*argv, "--json")
+    report = printed.report
+    headline, rungs, *_ = [line for line in shown.err.splitlines() if "; retrying in" not in line]
+    hints = [f"•{number} {hint}" for number, hint in enumerate(report["hints"], 1)]
+    text = "\n".join([report["headline"], *report["explanation"], *hints, *report["warnings"]])
+    assert (shown.code, printed.code, report["exit_code"], shown.out) == (code, code, code, "")
+    assert re.sub(r"\d s\b", "", headline) == re.sub(r"\d s\b", "", f"✗ {report['headline']}")
+    assert report["retryable"] == (code in (5, 6, 8))
+    assert KEY not in shown.err + printed.out + printed.err
+    assert (lacks(text, says), lacks(rungs, ladder)) == ([], [])
+    assert not re.search(r"_ssl\.c|\[SSL|EOF_|Error\(", headline)
+    return report
 
 
-def read(response: Response) -> Reply:
-    return api.read_reply(api.read_answer(response))
+def lacks(text: str, words: str) -> list[str]:
+    """The patterns, divided by `&`, that are not in the text, or are though `-` forbids them."""
+
+    def fits(word: str) -> bool:
+        found = re.search(word.removeprefix("-"), text, re.IGNORECASE)
+        return (found is None) is word.startswith("-")
+
+    return [word for word in words.split(" & ") if not fits(word)]
 
 
-def failed(url: str, timeout: float = 5.0) -> tuple[Failure, Trace]:
-    outcome, trace = ask(url, timeout)
-    assert isinstance(outcome, Failure)
-    return outcome, trace
+def resolve(monkeypatch: Patch, *found: tuple[str, int] | OSError) -> list[Any]:
+    """Let every look-up find these addresses, or fail; list what was asked."""
+    asked: list[Any] = []
+
+    def look_up(host: Any, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        for failure in found:
+            if isinstance(failure, OSError):
+                raise failure
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, address) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
 
 
-MISBEHAVIOUR: dict[str, tuple[Answer, Fault, str]] = {
-    "closes before the status line": (b"", Fault.LOST, "closed without an answer"),
-    "resets before the status line": (reset, Fault.LOST, "Connection reset by peer"),
-    "closes within the status line": (b"HTTP/1.1 20", Fault.NOT_HTTP, "HTTP/1.1 20"),
-    "speaks something else": (b"SSH-2.0-OpenSSH_9\r\n", Fault.NOT_HTTP, "SSH-2.0-OpenSSH_9"),
-    "sends a status that is no number": (
-        b"HTTP/1.1 ok fine\r\n\r\n",
-        Fault.NOT_HTTP,
-        "HTTP/1.1 ok",
-    ),
-    "sends an endless header line": (
-        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000,
-        Fault.NOT_HTTP,
-        "got more than 65536 bytes",
-    ),
-    "sends too many headers": (
-        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200,
-        Fault.NOT_HTTP,
-        "got more than 100 headers",
-    ),
-    "sends a body shorter than promised": (
-        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
-        Fault.CUT,
-        "the body ended early",
-    ),
-    "cuts a chunk": (CHUNKED + b"9\r\n{", Fault.CUT, "the body ended early"),
-    "sends a chunk without a size": (CHUNKED + b"zz\r\n{", Fault.CUT, "the body ended early"),
-    "sends no last chunk": (CHUNKED + b"1\r\n{\r\n", Fault.CUT, "the body ended early"),
+# Misbehaviour on the wire.
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+SHORT = b"content-length: 99\r\n\r\n{"
+WIRE: dict[str, tuple[Answer, int, int | None, str]] = {  # exit code, HTTP status, words
+    "closes before the status line": (b"", 6, None, ""),
+    "resets before the status line": (reset, 6, None, "reset"),
+    "speaks something else": (b"SSH-2.0-Made_Up\r\n", 10, None, "SSH-2.0-Made_Up"),
+    "sends a status that is no number": (b"HTTP/1.1 ok fine\r\n\r\n", 10, None, ""),
+    "sends an endless header line": (flood(HEAD + b"x: ", b"y" * 1000), 10, None, ""),
+    "sends headers without end": (flood(HEAD, b"x: y\r\n" * 100), 10, None, ""),
+    "sends less than it promised": (HEAD + SHORT, 6, 200, "ended early"),
+    "cuts a chunk": (CHUNKED + b"9\r\n{", 6, 200, "ended early"),
+    "sends no last chunk": (CHUNKED + b"1\r\n{\r\n", 6, 200, "ended early"),
+    "resets within the body": (then(HEAD + SHORT, reset, 0.1), 6, 200, ""),
+    "sends half of a document, whole": (answer(200, b'{"type": "mess'), 10, 200, ""),
+    "sends more than 32 MiB": (flood(HEAD + b"\r\n", b" " * (1 << 20)), 10, 200, "32 MiB"),
 }
 
 
-@pytest.mark.parametrize("name", MISBEHAVIOUR)
-def test_a_misbehaving_server_gives_a_named_failure(name: str) -> None:
-    misbehaviour, fault, message = MISBEHAVIOUR[name]
+@pytest.mark.parametrize("case", WIRE)
+def test_a_misbehaving_server_gives_a_named_failure(run: Run, case: str) -> None:
+    misbehaviour, code, status, words = WIRE[case]
+    ladder = "TCP ✓ & key sent & -TLS"
     with serving(misbehaviour) as server:
-        failure, trace = failed(server.url)
+        report = judge(run, server.url, "--retries", "0", code=code, says=words, ladder=ladder)
 
-    assert failure.fault is fault
-    assert message in failure.message
-    assert failure.status == (200 if fault is Fault.CUT else None)
-    assert trace.sent
+    assert (report["response"] or {"status": None})["status"] == status
+    assert (report["attempts"], server.connections, report["key_accepted"]) == (1, 2, None)
 
 
-def test_a_reset_within_the_body_is_a_cut_answer() -> None:
-    def begin_then_reset(connection: socket.socket, server: RawServer) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{")
-        time.sleep(0.1)  # the client must have read the beginning before the reset discards it
-        reset(connection, server)
-
-    with serving(begin_then_reset) as server:
-        failure, _ = failed(server.url)
-
-    assert failure.fault is Fault.CUT
+BODY = OK.partition(b"\r\n\r\n")[2]
+EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 199 What\r\n\r\n"
+UNUSUAL: dict[str, Answer] = {
+    "interim answers first": b"HTTP/1.1 100 Continue\r\n\r\n" + EARLY + OK,
+    "more than was promised": OK + b"and more",
+    "a body that the close ends": HEAD + b"\r\n" + BODY,
+    "chunks": CHUNKED + b"%x;a=b\r\n%b\r\n0\r\nx: y\r\n\r\n" % (len(BODY), BODY),
+}
 
 
-@pytest.mark.parametrize(
-    "good",
-    [
-        pytest.param(LATER + OK, id="interim answers first"),
-        pytest.param(OK + b"and more than was promised", id="more than promised"),
-        pytest.param(re.sub(rb"content-length: \d+\r\n", b"", OK), id="a body ended by closing"),
-    ],
-)
-def test_an_unusual_but_valid_answer_is_read(good: bytes) -> None:
-    with serving(good) as server:
-        outcome, trace = ask(server.url)
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_an_unusual_but_valid_answer_is_read(run: Run, case: str) -> None:
+    with serving(UNUSUAL[case]) as server:
+        ran = run("--base-url", server.url, "--json")
 
-    assert isinstance(outcome, Reply)
-    assert outcome.message == MESSAGE
-    assert trace.phase is Phase.READING
+    assert (ran.code, ran.report["response"]["body"]) == (0, MESSAGE)
 
 
-def test_an_error_with_a_cut_body_keeps_its_status() -> None:
-    with serving(b"HTTP/1.1 401 X\r\ncontent-length: 99\r\n\r\n{") as server:
-        failure, _ = failed(server.url)
+@pytest.mark.parametrize("end", [b"", hang], ids=["is cut", "stalls"])
+def test_an_error_keeps_its_class_when_its_body(run: Run, end: Answer) -> None:
+    with serving(then(b"HTTP/1.1 401 X\r\nrequest-id: req_7\r\n" + SHORT, end)) as server:
+        report = judge(run, server.url, *BRIEF, code=4, ladder="API ✓ & key ✗")
 
-    assert (failure.fault, failure.status, failure.message) == (Fault.HTTP, 401, "{")
-
-
-def test_headers_that_come_twice_are_joined() -> None:
-    with serving(answer(400, b"", {"x-a": "1\r\nX-A: 2"})) as server:
-        failure, _ = failed(server.url)
-
-    assert failure.answer
-    assert failure.answer.headers["x-a"] == "1, 2"
+    response = report["response"]
+    assert (response["status"], response["request_id"]) == (401, "req_7")
+    assert report["key_accepted"] is False
 
 
-def test_a_body_over_the_limit_is_not_read_further() -> None:
-    def flood(connection: socket.socket, _server: RawServer) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        piece = b" " * (1 << 20)
-        for _ in range(40):
-            connection.sendall(piece)
+@pytest.mark.parametrize("form", [(), ("--models",)], ids=["POST", "GET"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(run: Run, status: int, form: tuple[str, ...]) -> None:
+    with serving(OK) as target:
+        there = f"{target.url}/there"
+        with serving(answer(status, b"", {"location": there})) as server:
+            judge(run, server.url, *form, code=10, says=re.escape(there))
 
-    with serving(flood) as server:
-        failure, _ = failed(server.url)
-
-    assert failure.fault is Fault.TOO_LARGE
+        assert (server.connections, target.connections) == (2, 0)
 
 
-def test_an_answer_before_the_request_was_read_is_still_an_answer() -> None:
+def test_an_answer_to_half_a_request_is_an_answer(run: Run) -> None:
     with answering_anything(answer(413, b"")) as address:
-        request = Request("POST", f"http://{address}", {}, {"long": "x" * (8 << 20)})
-        trace = Trace(transport.find_route(request.url), time.monotonic() + 5)
-        outcome = ping.converse(request, read, Caller(trace, 0, lambda _: None))
+        ran = run("--base-url", f"http://{address}", "--json", "x" * (8 << 20))
 
-    assert isinstance(outcome, Failure)
-    assert outcome.status == 413
+    assert (ran.code, ran.report["response"]["status"]) == (9, 413)
 
 
-def test_a_closed_port_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+# Names and addresses.
 
-    failure, trace = failed(f"http://127.0.0.1:{port}")
-
-    assert failure.fault is Fault.REFUSED
-    assert not trace.sent
-    assert trace.journey().tried == ("127.0.0.1",)
-
-
-def test_the_next_address_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    look_up = socket.getaddrinfo
-
-    def twice(host: str, port: int, **options: int) -> object:
-        found = look_up("127.0.0.1", port, **options)
-        family, kind, protocol, name, _ = found[0]
-        return [(family, kind, protocol, name, ("127.0.0.2", port)), *found]
-
-    with serving(OK) as server:
-        monkeypatch.setattr(socket, "getaddrinfo", twice)
-        outcome, trace = ask(server.url)
-
-    assert isinstance(outcome, Reply)
-    assert trace.journey().tried == ("127.0.0.2", "127.0.0.1")
+NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+OFFLINE = rf"could not resolve & {API_HOST} & •\d .*nslookup {API_HOST} & HTTPS_PROXY is not set"
+DNS: dict[str, tuple[socket.gaierror, int, str]] = {
+    "a name that does not exist": (NO_NAME, 11, OFFLINE),
+    "the same, in the words of Windows": (socket.gaierror(11001, "failed"), 11, OFFLINE),
+    "no name server": (socket.gaierror(socket.EAI_AGAIN, "Try again"), 6, API_HOST),
+}
 
 
-@pytest.mark.parametrize(
-    ("error", "fault"),
-    [
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), Fault.NAME_NOT_FOUND),
-        (socket.gaierror(11001, "getaddrinfo failed"), Fault.NAME_NOT_FOUND),
-        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), Fault.NAME_UNAVAILABLE),
-        (UnicodeError("label too long"), Fault.NAME_NOT_FOUND),
-        (OSError(101, "Network is unreachable"), Fault.UNREACHABLE),
-    ],
-)
-def test_a_name_that_does_not_resolve(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, fault: Fault
+@pytest.mark.parametrize("case", DNS)
+def test_a_name_that_is_not_resolved(run: Run, monkeypatch: Patch, case: str) -> None:
+    error, code, words = DNS[case]
+    asked = resolve(monkeypatch, error)
+    argv = [f"https://{API_HOST}", "--retries", "2" if code == 11 else "0"]
+
+    judge(run, *argv, code=code, says=words, ladder="DNS ✗ & key not sent & -TCP & -TLS & -API")
+
+    assert len(asked) == 2  # two runs, and no retry
+
+
+def test_a_closed_port_is_refused_by_an_address(run: Run) -> None:
+    port = closed_port()
+    url, words = f"http://127.0.0.1:{port}", rf"^connection refused: 127\.0\.0\.1:{port} & •1 .*"
+    words += rf"is the gateway running.*\b{port}\b"
+
+    report = judge(run, url, "--retries", "0", code=6, says=words, ladder="TCP ✗ & key not sent")
+
+    assert report["request"]["address"].startswith("127.0.0.1")
+    assert report["response"] is None
+
+
+def test_the_api_at_a_loopback_address_is_told_of(run: Run, monkeypatch: Patch) -> None:
+    resolve(monkeypatch, ("127.0.0.1", closed_port()))
+    words = rf"^connection refused: {API_HOST}.* \(?127\.0\.0\.1 & \bhosts\b|DNS & -gateway running"
+
+    judge(run, f"https://{API_HOST}", "--retries", "0", code=6, says=words)
+
+
+@linux
+@pytest.mark.parametrize("quiet", [False, True], ids=["refuses", "is silent"])
+def test_the_next_address_is_tried_when_one(run: Run, monkeypatch: Patch, quiet: bool) -> None:
+    with serving(OK) as server, silent("127.0.0.2", server.port) if quiet else nullcontext():
+        resolve(monkeypatch, ("127.0.0.2", server.port), ("127.0.0.1", server.port))
+        started = time.monotonic()
+        ran = run("--base-url", f"http://localhost:{server.port}", "--json", "--retries", "0")
+        took = time.monotonic() - started
+
+    assert (ran.code, server.connections) == (0, 1)
+    assert ran.report["request"]["address"].startswith("127.0.0.1")
+    assert (4.5 < took < 7) is quiet  # as long as the SDK waits for one address
+    assert any("127.0.0.2" in warning for warning in ran.report["warnings"]) is quiet
+
+
+@pytest.mark.parametrize("code", [6, 11], ids=["refused", "no name"])
+def test_a_proxy_for_the_other_scheme_is_the_first_hint(
+    run: Run, monkeypatch: Patch, code: int
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
+    monkeypatch.setenv("HTTP_PROXY", PROXY)
+    resolve(monkeypatch, NO_NAME if code == 11 else ("127.0.0.1", closed_port()))
 
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    report = judge(run, FAR, "--retries", "0", code=code, says="•1 HTTP_PROXY is set.*HTTPS_PROXY")
 
-    failure, trace = failed("https://api.example")
-
-    assert failure.fault is fault
-    assert trace.phase is Phase.LOOKING_UP
-    assert not trace.sent
+    assert report["request"]["proxy"] is None
 
 
-def test_a_name_without_an_address_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+# The one clock.
 
-    failure, _ = failed("https://api.example")
-
-    assert (failure.fault, failure.message) == (Fault.UNREACHABLE, "the name has no address")
-
-
-# TLS, with a certificate authority of the tests' own.
-
-
-class Authority:
-    """A CA and the certificates that it signs well or badly."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = trustme.CA()
-        self.file = folder / "ca.pem"
-        self.ca.cert_pem.write_to_path(str(self.file))
-
-    def server(
-        self, *names: str, authority: trustme.CA | None = None, **options: object
-    ) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        issuer = authority or self.ca
-        issuer.issue_cert(*(names or ("localhost",)), **options).configure_cert(context)  # type: ignore[arg-type]
-        return context
+BILLED = r"TCP ✓ & API [?] waited 0\.\d+ s  key sent, may be billed$"
+UNSENT = "key not sent$"
+MORE_TIME = "more time|longer|claude-ping --timeout"
+SLOW: dict[str, tuple[Any, str, str, str]] = {  # the server, its scheme; words, ladder
+    "a connect": (silent, "http", f"firewall|proxy & -{MORE_TIME}", f"TCP ✗ & {UNSENT}"),
+    "a handshake": (hang, "https", f"VPN & MTU & firewall & -{MORE_TIME}", f"TLS ✗ & {UNSENT}"),
+    "an answer": (hang, "http", f"no response within 0.3 s & •1 .*({MORE_TIME})", BILLED),
+    "a header": (drip(HEAD * 99), "http", "", BILLED),
+    "a body": (drip(HEAD + b"\r\n" + b" " * 999), "http", "", "TCP ✓ & key sent"),
+}
 
 
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
+@pytest.mark.parametrize("case", [pytest.param("a connect", marks=linux), *list(SLOW)[1:]])
+def test_the_time_ends_the_wait_for(run: Run, case: str) -> None:
+    slow, scheme, words, ladder = SLOW[case]
+    with silent() if slow is silent else serving(slow) as server:
+        url = f"{scheme}://127.0.0.1:{server if slow is silent else server.port}"
+        started = time.monotonic()
+        report = judge(run, url, *BRIEF, code=6, says=words, ladder=ladder)
+        took = time.monotonic() - started
+
+    assert took < 4  # two runs
+    assert slow is silent or server.connections == 2
+    assert (report["retries"], report["key_accepted"]) == ([], None)
+
+
+def test_what_came_in_time_is_kept(run: Run) -> None:
+    part = '{"type": "message", "role":'
+    beginning = HEAD + b"request-id: req_7\r\n\r\n" + part.encode() + b"\n"
+    with serving(then(beginning, hang)) as server:
+        raw = run("--base-url", server.url, *BRIEF, "--raw")
+        response = run("--base-url", server.url, *BRIEF, "--json").report["response"]
+
+    assert (raw.code, raw.out.strip(), raw.err[:2]) == (6, part, "✗ ")
+    assert response["body_text"].strip() == part
+    assert (response["status"], response["request_id"]) == (200, "req_7")
+
+
+HEAVY: dict[str, bytes] = {
+    "blanks": b" " * (32 << 20),
+    "brackets": b"[" * (16 << 20),
+    "digits": b"9" * (8 << 20),
+    "an open tag": b"<html><title>" + b"<" * (8 << 20),
+    "backslashes": b'{"error": {"message": "' + b"\\\\" * (2 << 20) + b'"}}',
+}
+
+
+@pytest.mark.parametrize("case", HEAVY)
+def test_the_heaviest_body_gets_its_verdict_in_time(run: Run, case: str) -> None:
+    with serving(answer(200, HEAVY[case])) as server:
+        started = time.monotonic()
+        ran = run("--base-url", server.url, "--timeout", "10")
+        took = time.monotonic() - started
+
+    assert (ran.code, ran.out) == (10, "")
+    assert took < 10
+    assert len(ran.err) < 10_000
+
+
+# TLS, with a trusted authority and a stranger.
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> list[Authority]:
+    folder = tmp_path_factory.mktemp("ca")
+    return [Authority(folder, name) for name in ("Our Root", "Harbour Inspection")]
 
 
 @pytest.fixture
-def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    return authority
+def trusted(authorities: list[Authority], monkeypatch: Patch) -> list[Authority]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities[0].file))
+    return authorities
 
 
-def test_a_trusted_certificate_is_accepted_and_its_time_told(trusted: Authority) -> None:
-    with serving(OK, tls=trusted.server()) as server:
-        outcome, trace = ask(server.url)
+def test_a_certificate_trusted_through_ssl_cert_file_is_taken(run: Run, trusted: Any) -> None:
+    with serving(OK, tls=trusted[0].server()) as server:
+        ran = run("--base-url", server.url, "--json")
 
-    timing = trace.timing(1.0)
-    assert isinstance(outcome, Reply)
-    assert timing.connect
-    assert timing.tls
-    assert timing.first_byte
-    assert timing.rest
-    assert timing.total == 1.0
+    timing = ran.report["timing"]
+    assert ran.code == 0
+    assert KEY.encode() in server.requests[0]
+    assert 0 < timing["tls"] <= timing["total"]
 
 
-DAY = dt.timedelta(days=1)
-NOW = dt.datetime.now(dt.UTC)
+def distrust(run: Run, server: RawServer, says: str, code: int = 11, retries: str = "2") -> None:
+    """The handshake fails once, and the key is not sent."""
+    argv = [server.url.replace("http://127.0.0.1", "https://localhost"), "--retries", retries]
+    report = judge(run, *argv, code=code, says=says, ladder=r"TCP ✓ & TLS ✗\s+key not sent$")
+    assert (report["key_accepted"], report["retries"], server.connections) == (None, [], 2)
+    assert KEY.encode() not in b"".join(server.requests)
 
 
-def untrusted(authority: Authority) -> ssl.SSLContext:
-    return authority.server(authority=trustme.CA())
+WITHOUT = r"issued by .*Harbour Inspection & •\d .*env -u SSL_CERT_FILE claude-ping"
+CERTIFICATES: dict[str, tuple[int, dict[str, Any], str]] = {  # by whom, how
+    "expired yesterday": (0, {"days": (-9, -1.2)}, "expired 1 day ago"),
+    "expired long ago": (0, {"days": (-99, -12.2)}, "expired 12 days ago"),
+    "not valid yet": (0, {"days": (1.2, 9)}, "not yet valid|not valid yet & clock"),
+    "another host's": (0, {"host": "other.test"}, "presented is not for localhost"),
+    "a stranger's": (1, {}, f"not trusted & {WITHOUT}"),
+    "a stranger's, with its root": (1, {"rooted": True}, WITHOUT),
+}
 
 
-def self_signed(authority: Authority) -> ssl.SSLContext:
-    stranger = trustme.CA()
-    leaf = stranger.issue_cert("localhost")
-    chain = authority.file.with_name("chain.pem")
-    chain.write_bytes(leaf.private_key_and_cert_chain_pem.bytes() + stranger.cert_pem.bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return context
+@pytest.mark.parametrize("case", CERTIFICATES)
+def test_a_bad_certificate_is_named_and_the_key_kept(run: Run, trusted: Any, case: str) -> None:
+    issuer, options, words = CERTIFICATES[case]
+    with serving(OK, tls=trusted[issuer].server(**options)) as server:
+        distrust(run, server, words)
 
 
-def expired(authority: Authority) -> ssl.SSLContext:
-    return authority.server("localhost", not_before=NOW - 2 * DAY, not_after=NOW - DAY)
+def test_a_self_signed_certificate_is_named(run: Run, trusted: Any) -> None:
+    with serving(OK, tls=trusted[1].itself()) as server:
+        distrust(run, server, "self-signed")
 
 
-def not_yet_valid(authority: Authority) -> ssl.SSLContext:
-    return authority.server("localhost", not_before=NOW + DAY, not_after=NOW + 2 * DAY)
-
-
-def wrong_host(authority: Authority) -> ssl.SSLContext:
-    return authority.server("elsewhere.example")
-
-
-@pytest.mark.parametrize(
-    ("certificate", "fault"),
-    [
-        (untrusted, Fault.TLS_UNKNOWN_ISSUER),
-        (self_signed, Fault.TLS_INTERCEPTED),
-        (expired, Fault.TLS_EXPIRED),
-        (not_yet_valid, Fault.TLS_NOT_YET_VALID),
-        (wrong_host, Fault.TLS_WRONG_HOST),
-    ],
-)
-def test_a_bad_certificate_is_named_and_the_key_kept(
-    trusted: Authority, certificate: object, fault: Fault
-) -> None:
-    with serving(OK, tls=certificate(trusted)) as server:  # type: ignore[operator]
-        failure, trace = failed(server.url)
-
-    assert failure.fault is fault
-    assert not trace.sent
-    assert server.requests == []
-
-
-def test_https_to_a_plain_port_is_named(trusted: Authority) -> None:
-    with answering_anything(b"HTTP/1.0 400 Bad Request\r\n\r\n") as address:
-        failure, trace = failed(f"https://{address}")
-
-    assert failure.fault is Fault.TLS_NOT_TLS
-    assert not trace.sent
-
-
-def test_a_demand_for_a_client_certificate_is_named(trusted: Authority) -> None:
-    context = trusted.server()
-    context.verify_mode = ssl.CERT_REQUIRED
-    trusted.ca.configure_trust(context)
-    with serving(OK, tls=context) as server:
-        failure, _ = failed(server.url)
-
-    assert failure.fault is Fault.TLS_CLIENT_CERTIFICATE
-
-
-def test_no_common_tls_version_is_a_tls_failure(trusted: Authority) -> None:
-    context = trusted.server()
-    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # for a kind of key that it has not
+def test_no_common_version_is_a_failure_of_tls(run: Run, trusted: Any) -> None:
+    context = trusted[0].server()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # for a kind of key that it has not
     with serving(OK, tls=context) as server:
-        failure, trace = failed(server.url)
-
-    assert failure.fault is Fault.TLS_OTHER
-    assert not trace.sent
+        distrust(run, server, "TLS")
 
 
-def test_a_connection_closed_within_the_handshake_is_lost(trusted: Authority) -> None:
-    with answering_anything(b"") as address:
-        failure, trace = failed(f"https://{address}")
-
-    assert failure.fault is Fault.LOST
-    assert trace.phase is Phase.TLS
-    assert not trace.sent
+def test_a_demand_for_a_client_certificate_is_named(run: Run, trusted: Any) -> None:
+    context = trusted[0].server()
+    context.verify_mode = ssl.CERT_REQUIRED
+    with serving(OK, tls=context) as server:
+        judge(run, server.url, code=11, says="client certificate")
 
 
-def test_a_dripping_body_is_left_at_the_deadline() -> None:
-    with serving(drip(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 9999, 0.001)) as server:
-        failure, trace = failed(server.url, timeout=0.2)
-
-    assert failure.fault is Fault.TIMEOUT
-    assert trace.phase is Phase.READING
+def test_plain_http_to_https_is_named(run: Run) -> None:
+    with serving(b"HTTP/1.0 400 Bad Request\r\n\r\n") as server:
+        distrust(run, server, "plain|http:|not speak TLS")
 
 
-def test_an_error_whose_body_stalls_keeps_its_class(run: Run, key: str) -> None:
-    def stall(connection: socket.socket, server: RawServer) -> None:
-        connection.sendall(b"HTTP/1.1 401 X\r\ncontent-length: 99\r\nrequest-id: req_7\r\n\r\n")
-        hang(connection, server)
-
-    with serving(stall) as server:
-        ran = run("--base-url", server.url, "--timeout", "0.3")
-
-    assert ran.code == 4
-    assert "✗ 401 the rest did not come in time" in ran.err
-    assert "request-id req_7" in ran.err
+@pytest.mark.parametrize("end", [b"", reset], ids=["closed", "reset"])
+def test_python_is_not_quoted_when_a_handshake_is(run: Run, end: Answer) -> None:
+    with serving(end) as server:
+        distrust(run, server, "TLS", code=6, retries="0")
 
 
-def test_a_key_log_that_cannot_be_written_is_refused(
-    run: Run, key: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"])
+def test_another_bundle_is_offered(
+    run: Run, monkeypatch: Patch, authorities: list[Authority], name: str
 ) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", "/nonexistent/keys")
-
-    ran = run("--base-url", "https://localhost:1")
-
-    assert ran.code == 3
-    assert "cannot set up TLS: " in ran.err
-
-
-def test_what_an_earlier_attempt_sent_is_not_denied(run: Run, key: str) -> None:
-    def close_for_good(connection: socket.socket, server: RawServer) -> None:
-        server.listener.shutdown(socket.SHUT_RDWR)
-
-    with serving(close_for_good) as server:
-        ran = run("--base-url", server.url, "--retries", "1")
-
-    assert ran.code == 6
-    assert "refused the connection" in ran.err
-    assert "An earlier attempt had sent the request, with the key." in ran.err
+    monkeypatch.setenv(name, str(authorities[1].file))
+    offer = rf'•\d .*SSL_CERT_FILE="\${name}" claude-ping'
+    with serving(OK, tls=authorities[1].server()) as server:
+        distrust(run, server, f"Harbour Inspection & {offer}")
 
 
 # Proxies.
 
 
-@contextlib.contextmanager
-def forward_proxy(verdict: bytes = b"200 OK", password: str | None = None) -> Iterator[RawServer]:
-    """A proxy that opens tunnels: to wherever it is asked, if it is asked right."""
-
-    def tunnel(connection: socket.socket, server: RawServer) -> None:
-        asked = server.requests[-1].decode()
-        expected = base64.b64encode(f"user:{password}".encode()).decode()
-        if password and f"Basic {expected}" not in asked:
-            connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-            return
-        connection.sendall(b"HTTP/1.1 " + verdict + b"\r\n\r\n")
-        if not verdict.startswith(b"200"):
-            return
-        port = int(asked.split()[1].rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as upstream:
-            pump(connection, upstream)
-
-    with serving(tunnel) as server:
-        yield server
-
-
-def pump(one: socket.socket, other: socket.socket) -> None:
-    """Copy both ways until the server has closed."""
-
-    def copy(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    back = threading.Thread(target=copy, args=(other, one))
-    back.start()
-    copy(one, other)
-    back.join()
-
-
-# A host that is not loopback by name, so that the proxy is used; it never leaves the machine.
-FAR = "https://api.example"
-
-
-def test_a_proxy_carries_the_request(
-    trusted: Authority, monkeypatch: pytest.MonkeyPatch, run: Run, key: str
+def test_a_proxy_gets_its_password_and_nobody_else_does(
+    run: Run, monkeypatch: Patch, trusted: Any
 ) -> None:
-    with serving(OK, tls=trusted.server("api.example")) as server, forward_proxy() as proxy:
+    tls = trusted[0].server("api.test")
+    with serving(OK, tls=tls) as server, proxying(credentials="user:p@ssw0rd-1") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:p%40ssw0rd-1@127.0.0.1:{proxy.port}")
+        ran, shown = (run("--base-url", f"{FAR}:{server.port}", form) for form in ("--json", "-v"))
+
+    assert (ran.code, shown.code) == (0, 0)
+    assert proxy.requests[0].startswith(b"CONNECT api.test:%d " % server.port)
+    assert KEY.encode() not in b"".join(proxy.requests)
+    assert KEY.encode() in server.requests[0]
+    assert f"127.0.0.1:{proxy.port}" in ran.report["request"]["proxy"]
+    assert f"127.0.0.1:{proxy.port}" in shown.out + shown.err
+    assert "ssw0rd" not in "".join([*ran[1:], *shown[1:]])
+
+
+def test_a_failure_behind_a_proxy_shows_the_way(run: Run, monkeypatch: Patch, trusted: Any) -> None:
+    page = answer(502, b"<html><title>Bad Gateway</title>", {"content-type": "text/html"})
+    with serving(page, tls=trusted[0].server("api.test")) as server, proxying() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        ran = run("--base-url", f"{FAR}:{server.port}")
+        way = rf"proxy ✓ 127\.0\.0\.1:{proxy.port}  TLS ✓  API ✗  key sent & -TCP"
+        judge(run, f"{FAR}:{server.port}", "--retries", "0", code=5, ladder=way)
+
+
+def refusal(status: str, *schemes: str) -> bytes:
+    lines = "".join(f"Proxy-Authenticate: {scheme}\r\n" for scheme in schemes)
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode()
+
+
+PASSWORD, HELPER = r"HTTPS_PROXY=http://user:password@", r"\b(px|cntlm)\b"
+NO_PASSWORD = rf"407 & •\d .*{HELPER} & -user:password"
+REFUSALS: dict[str, tuple[bytes, int, str]] = {
+    "Basic": (refusal("407 Sign In", 'Basic realm="x"'), 11, rf"407 & •1 .*{PASSWORD} & -{HELPER}"),
+    "Negotiate": (refusal("407 Sign In", "Negotiate", "NTLM"), 11, NO_PASSWORD),
+    "NTLM": (refusal("407 Sign In", "NTLM"), 11, NO_PASSWORD),
+    "NTLM or Basic": (refusal("407 Sign In", "NTLM", "Basic"), 11, rf"407 & •\d .*{PASSWORD}"),
+    "policy": (refusal("403 Forbidden & -user:password"), 11, "403 Forbidden"),
+    "no way to the host": (refusal("502 Bad Gateway"), 6, "502"),
+    "no time": (refusal("504 Gateway Timeout"), 6, "504"),
+    "no HTTP": (b"SSH-2.0-Made_Up\r\n", 11, "proxy"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_proxy_that_does_not_let_through(run: Run, monkeypatch: Patch, case: str) -> None:
+    verdict, code, words = REFUSALS[case]
+    with proxying(verdict) as proxy:
+        address = f"127.0.0.1:{proxy.port}"
+        says, ladder = f"{words} & {address}", f"proxy ✗ {address} & -TLS & key not sent$"
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        report = judge(run, FAR, "--retries", "0", code=code, says=says, ladder=ladder)
+
+    assert address in report["request"]["proxy"]
+    assert (report["response"], report["key_accepted"]) == (None, None)
+
+
+def test_a_proxy_that_wants_another_http_is_pythons_matter(run: Run, monkeypatch: Patch) -> None:
+    old = sys.version_info < (3, 12)
+    with proxying(refusal("426 Upgrade Required")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        judge(run, FAR, code=11, says=rf"{'' if old else '-'}•\d .*HTTP/1\.0")
+
+    assert (b" HTTP/1.0\r" in proxy.requests[0]) is old
+
+
+@pytest.mark.parametrize("code", [6, 11], ids=["refused", "no name"])
+def test_a_proxy_that_is_not_there_is_named(run: Run, monkeypatch: Patch, code: int) -> None:
+    resolve(monkeypatch, NO_NAME if code == 11 else ("127.0.0.1", closed_port()))
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+
+    judge(run, FAR, "--retries", "0", code=code, says=r"^.*proxy\.test", ladder="key not sent$")
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["this machine", "NO_PROXY"])
+def test_no_proxy_is_used_for(run: Run, monkeypatch: Patch, trusted: Any, far: bool) -> None:
+    tls = trusted[0].server("api.test") if far else None
+    with serving(OK, tls=tls) as server, proxying() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "api.test")
+        if far:
+            resolve(monkeypatch, ("127.0.0.1", server.port))
+        ran = run("--base-url", f"{FAR}:{server.port}" if far else server.url, "--json")
+
+    assert (ran.code, ran.report["request"]["proxy"], proxy.connections) == (0, None, 0)
+
+
+PAUSED: dict[str, tuple[bytes, int, str]] = {
+    "a reply": (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", 6, "response unfinished"),
+    "an error": (b"HTTP/1.1 401 X\r\ncontent-length: 99\r\n\r\n{", 4, "key refused by the gateway"),
+}
+
+
+@pytest.mark.parametrize("name", PAUSED)
+def test_a_pause_in_the_body_ends_at_the_deadline_with_what_had_come(run: Run, name: str) -> None:
+    data, code, fault = PAUSED[name]
+    # After the pause the socket's own patience would last beyond the deadline.
+    with serving(then(data[:-1], then(data[-1:], hang), pause=0.5)) as server:
+        started = time.monotonic()
+        ran = run("--base-url", server.url, "--json", "--timeout", "0.8")
+
+    assert (ran.code, ran.report["fault"]) == (code, fault)
+    assert ran.report["response"]["body_text"] == "{"
+    assert time.monotonic() - started < 1.8
+
+
+def test_a_list_that_pauses_does_not_eat_the_404_at_the_deadline(run: Run) -> None:
+    missing = answer(404, {"error": {"type": "not_found_error", "message": "model: m"}})
+    slow = then(b"HTTP/1.1 200 OK\r\n", then(b"content-length: 9\r\n\r\n{", hang), pause=0.5)
+    with serving(missing, slow) as server:
+        ran = run("--base-url", server.url, "-m", "m", "--json", "--timeout", "0.8")
+
+    assert (ran.code, ran.report["response"]["status"]) == (9, 404)
+
+
+def test_a_handshake_that_took_too_long_for_sdks_is_told_of(run: Run, trusted: Any) -> None:
+    context = trusted[0].server()
+    context.sni_callback = lambda *_: time.sleep(5.2)
+    with serving(OK, tls=context) as server:
+        ran = run("--base-url", server.url, "--json")
 
     assert ran.code == 0
-    assert proxy.requests[0].startswith(f"CONNECT api.example:{server.port} ".encode())
-    assert key.encode() not in proxy.requests[0]
-    assert key.encode() in server.requests[0]
+    assert any("TLS took 5." in warning for warning in ran.report["warnings"])
 
 
-def test_a_proxy_with_a_password_gets_it_and_nobody_else_sees_it(
-    trusted: Authority, monkeypatch: pytest.MonkeyPatch, run: Run, key: str
+def test_an_empty_store_of_cas_and_a_keychain_are_hints(
+    run: Run, authorities: list[Authority], monkeypatch: Patch, tmp_path: Any
 ) -> None:
-    with (
-        serving(answer(500, b"p%40ssw0rd p@ssw0rd"), tls=trusted.server("api.example")) as server,
-        forward_proxy(password="p@ssw0rd") as proxy,
-    ):
-        address = proxy.url.removeprefix("http://")
-        monkeypatch.setenv("HTTPS_PROXY", f"http://user:p%40ssw0rd@{address}")
-        ran = run("--base-url", f"{FAR}:{server.port}", "--retries", "0")
-
-    assert ran.code == 5
-    assert f"Is the proxy {address} the right one?" in ran.err
-    assert "ssw0rd" not in ran.err
-
-
-@pytest.mark.parametrize(
-    ("verdict", "message"),
-    [(b"403 Forbidden", "403 Forbidden"), (b"407 Proxy Authentication Required", "407 Proxy")],
-)
-def test_a_proxy_that_refuses_is_named(
-    monkeypatch: pytest.MonkeyPatch, run: Run, key: str, verdict: bytes, message: str
-) -> None:
-    with forward_proxy(verdict) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        ran = run("--base-url", FAR)
-
-    assert ran.code == 6
-    assert f"the proxy 127.0.0.1:{proxy.port} refused the tunnel: {message}" in ran.err
-    assert "The key was not sent." in ran.err
-
-
-def test_a_proxy_that_is_not_there_is_named_as_what_refused(
-    monkeypatch: pytest.MonkeyPatch, run: Run, key: str
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-    monkeypatch.setenv("HTTPS_PROXY", address)
-
-    ran = run("--base-url", FAR, "--retries", "0")
-
-    assert ran.code == 6
-    assert f"✗ {address} (the proxy) refused the connection" in ran.err
-
-
-@pytest.mark.parametrize(
-    ("proxy", "problem"),
-    [
-        ("socks5://user:secret@h:1", "the proxy socks5://h:1 (HTTPS_PROXY) is of a kind"),
-        ("http://h:port", "has a bad host or port"),
-        ("http://:3128", "has a bad host or port"),
-        ("https://user:secret@h:1", "the proxy https://h:1 (HTTPS_PROXY) is of a kind"),
-        ("http://user:secret/x#secret:y", "has a bad host or port"),
-    ],
-)
-def test_a_proxy_that_cannot_be_used_is_refused(
-    monkeypatch: pytest.MonkeyPatch, run: Run, key: str, proxy: str, problem: str
-) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-
-    ran = run()
-
-    assert ran.code == 3
-    assert problem in ran.err
-    assert "secret" not in ran.err
-
-
-def test_loopback_and_excepted_hosts_go_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "example.org")
-
-    assert transport.find_route("http://127.0.0.1:1/v1/messages").via is None
-    assert transport.find_route("https://api.example.org/v1/messages").via is None
-    assert transport.find_route("https://api.example/v1/messages").via == "127.0.0.1:9"
-
-
-def test_a_ca_file_that_is_missing_is_said() -> None:
-    assert transport.tls_facts({})["ca_file"] is None
-    assert transport.tls_facts({"SSL_CERT_FILE": "/no/ca.pem"})["ca_file"] == (
-        "SSL_CERT_FILE names /no/ca.pem, which does not exist."
-    )
-
-
-# The one clock.
-
-
-@pytest.mark.parametrize(
-    ("slow", "phase"),
-    [
-        pytest.param(hang, Phase.WAITING, id="never answers"),
-        pytest.param(drip(b"HTTP/1.1 200 OK\r\n" * 99), Phase.WAITING, id="drips headers"),
-        pytest.param(
-            drip(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 999, 0.001), Phase.READING, id="drips the body"
-        ),
-    ],
-)
-def test_the_deadline_holds(run: Run, key: str, slow: Answer, phase: Phase) -> None:
-    with serving(slow) as server:
-        started = time.monotonic()
-        ran = run("--base-url", server.url, "--timeout", "0.3")
-        took = time.monotonic() - started
-
-    assert ran.code == 6
-    assert f"no answer within 0.3 s: timed out while {phase.value}" in ran.err
-    assert took < 2
-    assert len(server.requests) == 1
-
-
-def test_the_deadline_holds_against_a_look_up_that_hangs(
-    run: Run, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    over = threading.Event()
-
-    def look_up(*_: object, **__: object) -> None:
-        over.wait(10)
-        raise socket.gaierror(socket.EAI_AGAIN, "late")
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    ran = run("--timeout", "0.3")
-    over.set()
-
-    assert ran.code == 6
-    assert "timed out while looking up the name" in ran.err
-    assert "The key was not sent." in ran.err
-
-
-def test_the_deadline_holds_within_a_tls_handshake(run: Run, key: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        ran = run("--base-url", f"https://127.0.0.1:{port}", "--timeout", "0.3")
-
-    assert ran.code == 6
-    assert "timed out while agreeing on TLS" in ran.err
-
-
-def test_the_deadline_holds_against_a_full_accept_queue(run: Run, key: str) -> None:
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):  # more than the queue holds; the kernel drops what comes after
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        ran = run("--base-url", url, "--timeout", "0.3")
-
-    assert ran.code == 6
-    assert "timed out while connecting" in ran.err
-    assert "The key was not sent." in ran.err
-
-
-def test_only_network_errors_are_named() -> None:
-    with serving(OK) as server:
-        request = Request("POST", server.url, {"x": "a\nb"})
-        trace = Trace(transport.find_route(server.url), time.monotonic() + 5)
-        with (
-            pytest.raises(ValueError, match="Invalid header value"),
-            transport.exchange(request, b"", trace),
-        ):
-            pass
-
-
-def test_a_failure_is_carried_with_its_cause() -> None:
-    with serving(b"") as server:
-        request = Request("POST", server.url, {})
-        trace = Trace(transport.find_route(server.url), time.monotonic() + 5)
-        with pytest.raises(PingError) as caught, transport.exchange(request, b"", trace):
-            pass
-
-    assert isinstance(caught.value.__cause__, ConnectionResetError)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # to OpenSSL a file that is not there
+    monkeypatch.setattr("claude_ping.transport.sys.platform", "darwin")
+    assert not ssl.create_default_context().cert_store_stats()["x509_ca"]
+    with serving(OK, tls=authorities[0].server()) as server:
+        judge(run, server.url, code=11, says="no CA certificates at all & macOS")

@@ -1,18 +1,19 @@
 """The entry point, also as `python -m claude_ping`."""
 
+from __future__ import annotations
+
 import gc
 import os
 import sys
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the program and end the process; Ctrl-C is one line even while it is still loaded."""
     gc.disable()  # a run is over before a collection pays
     try:
         from claude_ping import cli  # noqa: PLC0415
 
-        code = cli.main()
+        code = cli.main(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         code = 130

@@ -3,234 +3,225 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
 from claude_ping import __version__
-from claude_ping.records import (
-    Answer,
-    Failure,
-    Fault,
-    PingError,
-    Reply,
-    Request,
-    Response,
-    Secret,
-    Settings,
-)
-from claude_ping.stream import STRICT_JSON, Accumulator, accumulate
+from claude_ping.records import Answer, Failure, Mask, Request, Secret, Settings
 
 DEFAULT_MODEL = "claude-haiku-5-5"
 DEFAULT_PROMPT = "Reply with the single word: pong"
 DEFAULT_MAX_TOKENS = 1024
-LONG_TEXT = 1 << 16  # characters; more than any error says
-PAGE = 1000  # models; the most that one page holds
 API_VERSION = "2023-06-01"  # the one that every gateway knows
+SDK_VERSION = "2026-10-21"  # the one that official SDKs send since 2.0
 MAX_DEPTH = 200  # levels of JSON; deeper ones exhaust Python's own stack
+LONG_TEXT = 1 << 14  # characters; more than any error says
+
+# Where an error's sentence stands: within another object or list, else as a text.
+_SENTENCES: tuple[tuple[Any, str], ...] = (
+    ((dict, list), "error errors detail message metadata"),
+    (str, "message msg detail error_description error_message description raw title error reason"),
+)
+_QUOTED_FIELD = r"""["'](message|type|code)["']\s*:\s*(["'])((?:\\.|(?!\2).)*)"""
 
 
-class Question(NamedTuple):
-    """What to ask of the model; None is not sent, or left to the payload."""
-
-    prompt: str | None = None
-    model: str | None = None
-    max_tokens: int | None = None
-    system: str | None = None
-    temperature: float | None = None
-    stream: bool = False
-    payload: Mapping[str, Any] | None = None
-
-    @property
-    def is_of_default_model(self) -> bool:
-        """Whether nobody chose the model."""
-        return self.model is None and self.payload is None
-
-
-def message_request(settings: Settings, question: Question) -> Request:
-    """Return the POST /v1/messages that asks the question."""
-    given = {
-        "model": question.model,
-        "max_tokens": question.max_tokens,
-        "system": question.system,
-        "temperature": question.temperature,
-        "stream": question.stream or None,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
+def message_body(
+    prompt: str | None, payload: Mapping[str, Any] | None, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the body that asks for a message: of a payload, or of a prompt and the defaults."""
     usual = {
         "model": DEFAULT_MODEL,
         "max_tokens": DEFAULT_MAX_TOKENS,
-        "messages": [{"role": "user", "content": question.prompt or DEFAULT_PROMPT}],
+        "messages": [{"role": "user", "content": prompt or DEFAULT_PROMPT}],
     }
-    body = {**(usual if question.payload is None else question.payload), **chosen}
-    return Request("POST", f"{settings.base_url}/v1/messages", _headers(settings), body)
+    return {**(usual if payload is None else payload), **overrides}
 
 
-def models_request(settings: Settings, after_id: str | None = None) -> Request:
-    """Return the GET /v1/models for the page after the given model, or for the first."""
-    page = f"&after_id={quote(after_id, safe='')}" if after_id else ""
-    url = f"{settings.base_url}/v1/models?limit={PAGE}{page}"
-    headers = {name: value for name, value in _headers(settings).items() if name != "content-type"}
-    return Request("GET", url, headers)
-
-
-def _headers(settings: Settings) -> Mapping[str, str | Secret]:
+def message_request(
+    settings: Settings, body: Mapping[str, Any], *, data: bytes | None = None, sdk: bool = False
+) -> Request:
+    """Return the POST /v1/messages; `data` is the body where it is sent to the letter."""
     credential = settings.credential
-    if credential.kind == "api_key":
-        headers = {"x-api-key": credential.secret}
-    else:
-        headers = {"authorization": Secret(f"Bearer {credential.secret.reveal()}")}
-    return {
-        **headers,
-        "anthropic-version": API_VERSION,
+    headers: dict[str, str | Secret] = {}
+    if not {"authorization", "x-api-key"} & settings.headers.keys():
+        if credential.kind == "api_key" and not sdk:
+            headers["x-api-key"] = credential.secret
+        else:
+            headers["authorization"] = Secret(f"Bearer {credential.secret.reveal()}")
+    headers |= {
+        "anthropic-version": SDK_VERSION if sdk else API_VERSION,
         "content-type": "application/json",
         "user-agent": f"claude-ping/{__version__}",
         **settings.headers,
     }
+    url = f"{settings.base_url}/v1/messages"
+    return Request("POST", url, headers, body, encoded(body) if data is None else data)
 
 
-def encode(request: Request) -> bytes | None:
-    """Return the body as it is sent: ASCII, so that no character can be lost on the way."""
-    if request.data is not None:
-        return request.data
-    return None if request.body is None else json.dumps(request.body).encode()
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Return the body as JSON, in ASCII, so that no character can be lost on the way."""
+    return json.dumps(body).encode()
 
 
-def read_answer(response: Response) -> Answer:
-    """Read the whole body; that of an error answer as far as it comes."""
-    body = bytearray()
+def models_request_like(request: Request) -> Request:
+    """Return the GET of the models from where a message was asked, in the same way."""
+    headers = {name: value for name, value in request.headers.items() if name != "content-type"}
+    url = f"{request.url.removesuffix('/messages')}/models?limit=1000"
+    return Request("GET", url, headers)
+
+
+def shown(request: Request, mask: Mask) -> Request:
+    """Return the request as reports show it; its `data` differs only where a secret was in it."""
+    body, headers = masked(request.body, mask), masked(request.headers, mask)
+    data = request.data if body == request.body else encoded(body)
+    return request._replace(url=mask(request.url), headers=headers, body=body, data=data)
+
+
+def _number(text: str) -> int | float | str:
+    """Return a number of JSON, as its text where Python cannot hold or print it."""
+    number = float(text)
+    if abs(number) == math.inf:
+        return text
+    return int(text) if text.lstrip("-").isdigit() else number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_number, parse_int=_number)
+
+
+def decode_json(text: str) -> Any:
+    """Return what JSON stands for, a number that Python cannot hold as its text; or ValueError."""
     try:
-        for chunk in response.chunks:
-            body += chunk
-    except PingError as error:
-        # The status of an error says the essential; a cut body must not hide it.
-        if response.status < 400:
-            raise PingError(error.failure._replace(answer=_whole(response, body))) from error
-    return _whole(response, body)
+        value = _DECODER.decode(text)
+        is_deep = text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH
+    except RecursionError:
+        is_deep = True
+    if is_deep:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    return value
 
 
-def _whole(response: Response, body: bytearray) -> Answer:
-    parsed = _parse_json(bytes(body), errors="strict" if response.status < 300 else "replace")
-    return Answer(response.status, response.reason, response.headers, bytes(body), parsed)
+def _depth(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, children), default=0) if isinstance(value, (dict, list)) else 0
 
 
-def _parse_json(body: bytes, errors: str) -> Any:
+def parse_json(text: str) -> Any:
+    """Return what JSON stands for; None where it is not JSON, or nested too deeply to print."""
     try:
-        value = STRICT_JSON.decode(body.decode("utf-8-sig", errors))
-    except (ValueError, RecursionError):
+        return decode_json(text)
+    except ValueError:
         return None
-    return None if is_too_deep(value) else value
 
 
-def is_too_deep(value: object) -> bool:
-    """Whether JSON is nested so deeply that Python's own stack could not print it again."""
-    level, depth = [value], 0
-    while level and depth <= MAX_DEPTH:
-        depth += 1
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-    return depth > MAX_DEPTH
+def masked(value: Any, mask: Mask) -> Any:
+    """Return a JSON value with every text in it masked, names included."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [masked(item, mask) for item in value]
+    if isinstance(value, dict):
+        return {mask(name): masked(item, mask) for name, item in value.items()}
+    return value
 
 
-def read_reply(answer: Answer) -> Reply:
-    """Return the message that the answer holds, or raise PingError with what it holds instead."""
-    content = _content(answer)
-    if content.get("type") != "message":
-        raise PingError(Failure(Fault.NOT_A_MESSAGE, _describe(answer), answer))
-    return Reply(content, answer)
-
-
-def read_models(answer: Answer) -> list[Mapping[str, Any]]:
-    """Return the page of models that the answer holds, or raise PingError."""
-    data = _content(answer).get("data")
-    models: list[Mapping[str, Any]] = []
-    if isinstance(data, list):
-        models = [model for model in data if isinstance(model, dict)]
-    if not isinstance(data, list) or (data and not models):
-        expected = {"expected": "a list of models"}
-        raise PingError(Failure(Fault.NOT_A_MESSAGE, _describe(answer), answer, details=expected))
-    return models
-
-
-def _content(answer: Answer) -> Mapping[str, Any]:
-    content = answer.json
-    if not isinstance(content, dict):
-        content = {}
-    if answer.status != 200 or content.get("type") == "error":
-        raise PingError(read_error(answer))
-    return content
-
-
-def is_stream(response: Response) -> bool:
-    """Whether the answer is a stream of events."""
-    kind = response.headers.get("content-type", "").lower()
-    return response.status == 200 and "event-stream" in kind
-
-
-def read_stream(
-    response: Response,
-    accumulator: Accumulator,
-    on_text: Callable[[int, str], None],
-    *,
-    keep: bool = False,
-) -> Reply:
-    """Return the message that a stream adds up to; with `keep`, its bytes too."""
-    body = bytearray()
-
-    def copied() -> Iterator[bytes]:
-        for chunk in response.chunks:
-            body.extend(chunk)
-            yield chunk
-
-    failure = Failure(Fault.CUT, "the stream ended without message_stop and stop_reason")
-    chunks = copied() if keep else response.chunks
-    has_length = "content-length" in response.headers
+def readable_answer(head: Answer, body: bytes, mask: Mask) -> Answer:
+    """Return the answer with its body, which is read as JSON if it is that, and masked."""
+    # An error says more with a broken character than not at all; a reply must be whole.
+    errors = "strict" if head.status < 300 else "replace"
     try:
-        accumulate(chunks, accumulator, on_text, to_the_end=has_length)
-    except PingError as error:
-        failure = error.failure
-    message = accumulator.result()
-    answer = Answer(200, response.reason, response.headers, bytes(body), message)
-    if accumulator.error is not None:
-        failure = read_error(answer._replace(json=accumulator.error))
-    elif accumulator.is_complete and not is_too_deep(message):
-        return read_reply(answer)
-    raise PingError(failure._replace(answer=answer))
+        text = body.decode("utf-8-sig", errors)
+    except UnicodeDecodeError:
+        return head._replace(body=body)
+    return head._replace(body=body, json=masked(parse_json(text), mask))
+
+
+def read_answer(answer: Answer, method: str, *, is_whole: bool = True) -> Answer:
+    """Return the answer if it holds a message, to GET a list of models; or raise Failure.
+
+    A message is not `is_whole` where a stream was asked for and none came.
+    """
+    content = _fields(answer.json)
+    if answer.status != 200 or content.get("type") == "error":
+        raise read_error(answer)
+    data, fault = content.get("data"), "not a message"
+    is_right = is_whole and content.get("type") == "message"
+    if method == "GET":
+        fault = "not a list of models"
+        is_right = isinstance(data, list) and all(isinstance(model, dict) for model in data)
+    if not is_right:
+        raise Failure(fault, describe(answer))
+    return answer
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def read_error(answer: Answer) -> Failure:
-    """Find type, code and message in any of the shapes that errors come in."""
-    content = answer.json
-    error = content.get("error", content) if isinstance(content, dict) else content
-    fields = error if isinstance(error, dict) else {}
-    kind = fields.get("type") if fields is not content else None
-    details = fields.get("details")
-    details = details if isinstance(details, dict) else {}
-    message = next(
-        (
-            text
-            for text in (fields.get("message"), fields.get("detail"), error)
-            if isinstance(text, str) and text.strip()
-        ),
-        None,
-    )
+    """Find the innermost message, and the type and code beside it, in any shape errors come in."""
+    is_text = answer.json is None and _unreadable(answer) is None
+    message, fields = _innermost(_text(answer) if is_text else answer.json)
+    details, kind, beside = _fields(fields.get("details")), fields.get("type"), fields.get("error")
+    code = details.get("error_code", fields.get("code"))
+    if code is None and isinstance(beside, str) and re.fullmatch(r"[\w.-]+", beside):
+        code = beside
+    # An outer `type` says only "error"; that of RFC 9457 is a URL.
+    is_kind = isinstance(kind, str) and kind != "error" and ":" not in kind
     return Failure(
-        Fault.HTTP,
-        message=one_line(message if message is not None else _describe(answer)),
+        None,
+        one_line(message) if message or is_kind else describe(answer),
         answer=answer,
-        error_type=_text(kind),
-        error_code=_text(details.get("error_code")),
-        details=details,
+        kind=kind if is_kind else None,
+        code=str(code) if isinstance(code, (str, int)) else None,
+        appeal_url=details.get("appeal_url"),
     )
 
 
-def _text(value: object) -> str | None:
-    return one_line(value) if isinstance(value, str) else None
+def _innermost(value: Any, depth: int = 0) -> tuple[str, Mapping[str, Any]]:
+    """Return the sentence that all the wrapping is about, and the object that it stood in."""
+    if depth > 8:
+        return "", {}
+    if isinstance(value, str):
+        return _unwrapped(value, depth)
+    if isinstance(value, list):
+        found = (_innermost(item, depth + 1) for item in value[:8])
+        return next((pair for pair in found if pair[0]), ("", {}))
+    deepest = fields = _fields(value)
+    for kinds, names in _SENTENCES:
+        for inner in map(fields.get, names.split()):
+            if isinstance(inner, kinds):
+                message, beside = _innermost(inner, depth + 1)
+                if message:
+                    return _placed(message, fields), beside or fields
+                deepest = beside or deepest
+    return "", deepest
+
+
+def _placed(message: str, fields: Mapping[str, Any]) -> str:
+    """Name the field that a validation error (FastAPI's) speaks of, as the API itself does."""
+    place = fields.get("loc")
+    path = [str(step) for step in place if step != "body"] if isinstance(place, list) else []
+    return f"{'.'.join(path)}: {message}" if path else message
+
+
+def _unwrapped(text: str, depth: int) -> tuple[str, Mapping[str, Any]]:
+    """Return what a text says, or JSON (or Python's way to print it) within the text."""
+    start = re.search(r"""\{\s*["']|\[\s*\{""", text)
+    if start is None:
+        return text.strip(), {}
+    before, rest = text[: start.start()].rstrip(" -:,'\"b"), text[start.start() :]
+    try:
+        message, fields = _innermost(_DECODER.raw_decode(rest)[0], depth + 1)
+    except (ValueError, RecursionError):
+        fields = {found[1]: found[3] for found in re.finditer(_QUOTED_FIELD, one_line(rest))}
+        message = fields.get("message", "")
+    return (message, fields) if message else (before, {})
 
 
 def one_line(text: str) -> str:
@@ -239,39 +230,72 @@ def one_line(text: str) -> str:
     A word is never cut here: half of a key could not be recognized any more.
     """
     if len(text) > LONG_TEXT:
-        text = text[:LONG_TEXT]
-        last_blank = max(text.rfind(blank) for blank in " \t\r\n")
-        text = text[: last_blank if last_blank > 0 else LONG_TEXT]
+        text = re.sub(r"\S*\Z", "", text[:LONG_TEXT]) + "…"
     return " ".join(text.split())
 
 
-def html_title(answer: Answer) -> str | None:
-    """Return the title of an HTML page, empty if it has none; None if the body is not HTML."""
-    start = answer.body[:8192].decode("utf-8", "replace")
-    if not re.match(r"(?i)\s*<(!doctype|html|head|body|title|center|h1)\b", start):
+def _text(answer: Answer) -> str:
+    return answer.body[: 4 * LONG_TEXT].decode("utf-8", "replace")
+
+
+def _unreadable(answer: Answer) -> str | None:
+    """Say what a body is that holds no words of a program's."""
+    encoding = answer.headers.get("content-encoding", "identity")
+    if not answer.body:
+        return "an empty body"
+    if encoding != "identity":
+        return f"a body with content-encoding {encoding}, which was not asked for"
+    start = _text(answer)[:8192].lstrip("\ufeff \t\r\n")
+    is_page = re.match(r"(?i)<(!--|!doctype|html|head|body|title|center|h1)\b|<\?xml", start)
+    if answer.json is not None or not is_page:
         return None
-    title = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", start)
-    if not title:
-        return ""
     from html import unescape  # noqa: PLC0415 its table of entities is large
 
-    return one_line(unescape(re.sub(r"<[^>]*>", " ", title[2])))
+    found = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", start)
+    title = one_line(unescape(re.sub(r"<[^>]*>", " ", found[2]))) if found else ""
+    return f'an HTML page, "{title}"' if title else "an HTML page"
 
 
-def _describe(answer: Answer) -> str:
-    """Say what a body is that holds no message of the API."""
-    content, encoding = answer.json, answer.headers.get("content-encoding", "identity")
-    if not answer.body:
-        return "empty body"
-    if encoding != "identity":
-        return f"body with content-encoding {encoding}, which was not asked for"
-    title = html_title(answer)
-    if title is not None:
-        return f"HTML page: {title}" if title else "HTML page"
-    text = one_line(answer.body.decode("utf-8", "replace"))
-    if answer.status >= 400:
-        return text
-    kind = content.get("type") if isinstance(content, dict) else None
-    if isinstance(kind, str):
-        return f"JSON of type {one_line(kind)!r}"
-    return f"other JSON: {text}" if content is not None else f"not JSON: {text}"
+def describe(answer: Answer) -> str:
+    """Say what a body is that holds no message of the API; nothing of a stream's own text."""
+    if unreadable := _unreadable(answer):
+        return unreadable
+    if answer.json is not None:
+        kind = _fields(answer.json).get("type")
+        return f"JSON of type {kind!r}" if isinstance(kind, str) else "JSON of another kind"
+    if re.match(rb"\s*(event|data):", answer.body):
+        return "a stream of events"
+    return f"text: {one_line(_text(answer))}"
+
+
+def kind_of(value: object) -> str:
+    """Say what a JSON value is that is no object."""
+    kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+_STOP_NOTES = {
+    "max_tokens": "reply cut off at max_tokens {max_tokens} (thinking counts)",
+    "refusal": "the model declined to answer{category}; the API works",
+    "model_context_window_exceeded": "reply cut off: the model's context window is full",
+    "pause_turn": "the model paused in the middle of its turn; the API works",
+}
+
+
+def reply_notes(answer: Answer, request: Request) -> Iterator[str]:
+    """Yield what is worth saying of a reply that did come."""
+    message, body = answer.json, request.body
+    if body is None:
+        return
+    stop_reason, content = message.get("stop_reason"), message.get("content")
+    category = _fields(message.get("stop_details")).get("category")
+    if note := _STOP_NOTES.get(str(stop_reason)):
+        category = f" ({category})" if category else ""
+        yield note.format(max_tokens=body.get("max_tokens"), category=category)
+    if not isinstance(content, list):
+        yield "content is not a list of blocks, as it would be from the API"
+    elif not content and stop_reason != "refusal":
+        yield f"the reply has no content; the API works (stop_reason {stop_reason})"
+    answered = message.get("model")
+    if "model" in body and answered != body["model"]:
+        yield f"asked for {body['model']}, answered by {answered or 'no model it names'}"

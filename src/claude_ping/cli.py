@@ -1,306 +1,304 @@
-"""`argv` in, exit code out: the only module that reads the environment."""
+"""`argv` in, exit code out. The main thread waits for Ctrl-C, one prints, one does the work."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from claude_ping import api, diagnosis, machine, options, render, settings
-from claude_ping.options import Args, UsageError
-from claude_ping.records import (
-    ExitCode,
-    Failure,
-    Fault,
-    Journey,
-    Models,
-    Outcome,
-    PingError,
-    Reply,
-    Report,
-    Request,
-    Retry,
-    Settings,
-    Text,
-    Timing,
-)
-from claude_ping.screen import Screen
-from claude_ping.settings import Layer, Options
+from claude_ping import options
+from claude_ping.screen import Mask, Screen, inline
 
+TYPE_CHECKING = False  # typing's own would import typing, which --help does without
 if TYPE_CHECKING:
-    from claude_ping.transport import Trace
+    from collections.abc import Callable, Sequence
+
+    from claude_ping.options import Args
+    from claude_ping.records import Answer, Layer, Report, Request, Retry
+
+    Event = Retry | tuple[int, str]  # a wait, or text of a stream and which block it belongs to
+    Outcome = Answer | Exception | None  # None of a dry run
 
 SIMULATED_KEY = "sk-ant-api03-" + "simulated" * 10 + "-SIAA"
+TICK = 0.25  # seconds
+GRACE = 0.2  # seconds that the worker has to say itself why time was not enough
+LAST_WORDS = 0.5  # seconds, after Ctrl-C, for a reader that may not read
+QUEUE = 64  # events; when the reader of our output is slow, so is our reading
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the program and return its exit code."""
-    screen = Screen(sys.stdout, sys.stderr, os.environ)
-    # A usage error could repeat what was meant to be an option's value.
-    screen.mask.hide(settings.secrets(Options(), [Layer(settings.ENVIRONMENT, os.environ)]))
-    try:
-        args = options.parser().parse_args(argv, Args())
-        screen.configure(coloured=not args.no_color, quiet=args.quiet)
-        run = Run(args, os.environ, screen)
-        report = run.report()
-        publish(report, run, screen)
-    except KeyboardInterrupt:
-        screen.err("interrupted")
-        return ExitCode.INTERRUPTED.value
-    except UsageError as error:
-        screen.err(str(error))
-        return ExitCode.USAGE.value
-    except SystemExit:  # argparse has shown the help or the version
-        return ExitCode.OK.value
-    except Exception as error:  # noqa: BLE001 a traceback could show the key
-        screen.err(f"✗ a bug in claude-ping: {_named(error)}")
-        return ExitCode.INTERNAL.value
-    finally:
-        screen.close()
-    code = report.diagnosis.exit_code
-    if screen.out_failure and code is ExitCode.OK:
+    plain = {"NO_COLOR": "1"} if "--no-color" in argv else {}
+    screen = Screen(sys.stdout, sys.stderr, {**os.environ, **plain})
+    code = _run(list(argv), screen)
+    if screen.out_failure and not code:
         screen.err(f"✗ cannot write to standard output: {screen.out_failure}")
-        return ExitCode.INTERNAL.value
-    return code.value
+        return 1
+    return code
 
 
-class Run:
-    """One run, and what has become known of it so far."""
+def _run(argv: list[str], screen: Screen) -> int:
+    args, refusal = options.Args(), None
+    try:
+        args = options.parse(argv)
+    except Exception as failure:  # noqa: BLE001 what is not a Failure is a bug, and reported as one
+        refusal = failure
+    if text := options.answer(args):
+        screen.out(text)
+        return 0
+    from threading import Event, Thread  # noqa: PLC0415
 
-    def __init__(self, args: Args, environ: Mapping[str, str], screen: Screen) -> None:
-        self.args = args
-        self.environ = environ
-        self.screen = screen
-        self.settings: Settings | None = None
-        self.request: Request | None = None
-        self.trace: Trace | None = None
-        self.retries: list[Retry] = []
-        self.tls_facts: Mapping[str, str | None] = {}
-        self.traceback = ""
-        self.streamed: int | None = None  # the text block that is being shown
-        self.data: bytes | None = None  # the payload as it was given
-        self.question = self._question()
-        self.started = time.monotonic()  # a prompt that is typed takes no time of the run
+    from claude_ping.records import ExitCode, Report  # noqa: PLC0415
 
-    def report(self) -> Report:
-        """Do what the command line asks for; whatever goes wrong becomes a report too."""
+    report, over = Report(args.timeout, simulated=args.simulate), Event()
+
+    def run() -> None:
         try:
-            with self._layers() as (chosen, layers):
-                outcome = self._outcome(chosen, layers)
-        except PingError as error:
-            outcome = error.failure
-        except KeyboardInterrupt:
-            outcome = Failure(Fault.INTERRUPTED)
-        except Exception as error:  # noqa: BLE001 a bug; its traceback could show the key
-            self.traceback = "".join(traceback.format_exception(error))
-            outcome = Failure(Fault.INTERNAL, _named(error))
-        return self._report(outcome)
+            _conduct(args, refusal, report, screen)
+        except Exception as bug:  # noqa: BLE001 a traceback could show the key
+            report.exit_code = ExitCode.INTERNAL
+            screen.err(f"✗ {_described(bug)}")
+        finally:
+            over.set()
 
-    def _question(self) -> api.Question:
-        args = self.args
-        options.check(args)
-        prompt = options.text_of_standard_input() if args.prompt == "-" else args.prompt
-        payload, self.data = options.read_payload(args.payload) if args.payload else (None, None)
-        return api.Question(
-            prompt,
-            args.model,
-            args.max_tokens,
-            args.system,
-            args.temperature,
-            args.stream,
-            payload,
-        )
-
-    @contextmanager
-    def _layers(self) -> Iterator[tuple[Options, list[Layer]]]:
-        """Yield where settings come from; for a rehearsal, from the built-in server alone."""
-        args = self.args
-        if args.simulate is None:
-            chosen = Options(args.env_file, args.base_url, args.header)
-            yield chosen, settings.read_layers(chosen, self.environ)
-            return
-        from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
-
-        self.screen.note(
-            "note",
-            f"simulated ({args.simulate}): a server inside claude-ping answers;"
-            " no key is read, nothing leaves this machine",
-        )
-        with simulator.serve(args.simulate) as base_url:
-            values = {settings.API_KEY: SIMULATED_KEY, settings.BASE_URL: base_url}
-            yield Options(headers=args.header), [Layer("--simulate", values)]
-
-    def _outcome(self, chosen: Options, layers: list[Layer]) -> Outcome | None:
-        self.screen.mask.hide(settings.secrets(chosen, layers))
-        self.settings = settings.resolve(chosen, layers, self.environ)
-        for warning in self.settings.warnings:
-            self.screen.note("warning", warning)
-        self.request = self._first_request(self.settings)
-        # urllib and ssl are half of the start-up; --help, --version and a missing key do without.
-        from claude_ping import ask, ping, transport  # noqa: PLC0415
-
-        self.tls_facts = transport.tls_facts(self.environ)
-        self.screen.mask.hide(transport.proxy_secrets())
-        route = transport.find_route(self.request.url)
-        self.trace = transport.Trace(route, self.started + self.args.timeout)
-        if self.args.dry_run:
-            self._note_variables(self.settings)
-            return None
-        config, request, trace = self.settings, self.request, self.trace
-
-        def work(post: Callable[[ping.Event], None]) -> Outcome:
-            caller = ping.Caller(trace, self.args.retries, post)
-            if self.args.models:
-                return ask.ask_models(config, request, caller)
-            keep = self.args.raw
-            return ask.ask_message(config, self.question, request, caller, keep=keep)
-
-        return ping.supervise(work, trace, self._on_event, self._on_tick)
-
-    def _note_variables(self, config: Settings) -> None:
-        credential = config.credential
-        if credential.source != settings.ENVIRONMENT:
-            self.screen.note(
-                "note",
-                f"the command takes the {credential.noun} from the environment: export it first"
-                f" (it is from {credential.source})",
-            )
-
-    def _first_request(self, config: Settings) -> Request:
-        if self.args.models:
-            return api.models_request(config)
-        request = api.message_request(config, self.question)
-        # To the letter, unless an option has changed something.
-        is_unchanged = json.dumps(request.body) == json.dumps(self.question.payload)
-        return request._replace(data=self.data) if is_unchanged else request
-
-    def _on_event(self, event: Retry | Text | Request) -> None:
-        if isinstance(event, Retry):
-            self.retries.append(event)
-            self.screen.remark(render.retry(event, self.screen.err_look))
-        elif isinstance(event, Text):
-            self._on_text(event)
-        else:
-            self.request = event
-
-    def _on_text(self, event: Text) -> None:
-        args = self.args
-        if args.json or args.raw or args.quiet:
-            return
-        if self.streamed is None:
-            report = self._report(None)
-            self.screen.out(render.origin_line(report, self.screen.out_look))
-        if self.streamed != event.block:
-            self.screen.end_partial()
-            self.screen.out(render.heading("text", self.screen.out_look))
-            self.streamed = event.block
-        self.screen.partial(event.text)
-
-    def _on_tick(self) -> None:
-        seconds = time.monotonic() - self.started
-        if seconds >= 1 and self.trace:
-            self.screen.tick(f"{self.trace.phase.value}, {seconds:.0f} s")
-
-    def _report(self, outcome: Outcome | None) -> Report:
-        total = time.monotonic() - self.started
-        journey = self.trace.journey() if self.trace else Journey()
-        if isinstance(outcome, Failure):
-            # Here rather than when it is printed: cut first, half of a key could be left.
-            outcome = outcome._replace(message=self.screen.mask.scrub(outcome.message))
-        context = diagnosis.Context(
-            self.settings, self.request, journey, self.args.timeout, self.tls_facts
-        )
-        notes: tuple[str, ...] = ()
-        if isinstance(outcome, Reply) and self.request:
-            notes = (*outcome.notes, *diagnosis.notes(outcome, self.request))
-        if isinstance(outcome, Models):
-            notes = outcome.notes
-        return Report(
-            outcome,
-            diagnosis.diagnose(outcome, context),
-            self.request,
-            self.settings,
-            journey,
-            self.trace.timing(total) if self.trace else Timing(total=total),
-            tuple(self.retries),
-            notes,
-            self.tls_facts.get("ca"),
-            simulated=self.args.simulate is not None,
-        )
-
-
-def publish(report: Report, run: Run, screen: Screen) -> None:
-    """Print the report in the form that was asked for, each part on its stream."""
-    screen.end_partial()
-    if run.args.json:
-        screen.document(_json_report(report, screen))
-    elif run.args.raw and report.answer and not run.args.quiet:
-        screen.raw(report.answer.body)
-    elif not run.args.quiet:
-        _publish_outcome(report, run, screen)
-    if report.diagnosis.exit_code is not ExitCode.OK:
-        _publish_failure(report, run, screen)
-    for note in report.notes:
-        screen.note("note", note)
-    if run.args.verbose and not run.args.quiet:
-        screen.err("\n".join([*render.details(report, screen.err_look), run.traceback]).rstrip())
-    if screen.is_in_github_actions:
-        _append_summary(report, run.environ.get("GITHUB_STEP_SUMMARY"), screen)
-
-
-def _publish_outcome(report: Report, run: Run, screen: Screen) -> None:
-    match report.outcome:
-        case Reply() as reply:
-            is_shown = run.streamed is not None
-            look = screen.out_look
-            screen.out(render.success(reply, report, look, is_text_shown=is_shown))
-        case Models() as models:
-            screen.out(render.models(models, report, screen.out_look))
-        case None if report.request:
-            screen.out(machine.as_curl(report.request, api.encode(report.request)))
-        case _:  # a failure leaves standard output empty
+    # Ctrl-C would be lost where it comes just before a write that blocks, or within an import.
+    try:
+        Thread(target=run, daemon=True).start()
+        while not over.wait(TICK):
             pass
+    except KeyboardInterrupt:
+        return _interrupt(args, report, screen)
+    return report.exit_code.value
 
 
-def _publish_failure(report: Report, run: Run, screen: Screen) -> None:
-    if not (run.args.quiet or run.args.json):
-        screen.err(render.failure(report, screen.err_look))
-    if screen.is_in_github_actions and report.diagnosis.exit_code is not ExitCode.INTERRUPTED:
-        screen.command(machine.error_command(report))
-    elif run.args.quiet:
-        screen.err(f"✗ {machine.short(report)}")
+def _conduct(args: Args, refusal: Exception | None, report: Report, screen: Screen) -> None:
+    """Have the run done, come to a verdict, and print it."""
+    from claude_ping.records import Answer, ExitCode  # noqa: PLC0415
+
+    outcome = refusal or _supervise(args, report, screen)
+    report.total = time.monotonic() - report.started
+    if isinstance(outcome, Exception):
+        _explain(outcome, report, screen.mask)
+    else:
+        report.exit_code, report.headline = ExitCode.OK, "dry run: nothing was sent"
+    if isinstance(outcome, Answer):
+        report.answer, report.key_accepted = outcome, True
+        report.headline = f"{outcome.status} {outcome.reason or 'OK'}"
+    _publish(args, report, screen)
 
 
-def _json_report(report: Report, screen: Screen) -> str:
-    import platform  # noqa: PLC0415 only this report tells of the machine
+def _supervise(args: Args, report: Report, screen: Screen) -> Outcome:
+    """Do the whole run in a thread of its own, and return what has come of it by the deadline.
+
+    The deadline could not otherwise end a name look-up, or the reading of a pipe.
+    """
+    from queue import Empty, Queue  # noqa: PLC0415
+    from threading import Thread  # noqa: PLC0415
+
+    from claude_ping.records import Answer  # noqa: PLC0415
+
+    events: Queue[Event | Outcome] = Queue(QUEUE)
+
+    def run() -> None:
+        try:
+            events.put(_work(args, report, screen.mask, events.put))
+        except Exception as failure:  # noqa: BLE001 a bug is reported like any failure
+            events.put(failure)
+
+    Thread(target=run, daemon=True).start()
+    while True:
+        remaining, seconds = report.exchange.remaining + GRACE, time.monotonic() - report.started
+        try:
+            event = events.get(timeout=max(min(remaining, TICK), 0))
+        except Empty:
+            if remaining <= 0:
+                from claude_ping import ping  # noqa: PLC0415
+
+                return ping.timed_out(report, screen.mask)
+            if seconds >= 1 and not args.quiet:
+                screen.tick(f"{report.exchange.phase.value}, {seconds:.0f} s")
+            continue
+        if event is None or isinstance(event, (Answer, Exception)):
+            return event
+        if not args.quiet:
+            _show(event, args, screen)
+
+
+def _show(event: Event, args: Args, screen: Screen) -> None:
+    from claude_ping import render  # noqa: PLC0415
+    from claude_ping.records import Retry  # noqa: PLC0415
+
+    if isinstance(event, Retry):
+        screen.err(render.retry(event))
+    elif not (args.json or args.raw):
+        screen.partial(*event)
+
+
+def _work(args: Args, report: Report, mask: Mask, post: Callable[[Event], None]) -> Answer | None:
+    """Ask with the settings found; for a rehearsal, with those of the built-in server alone."""
+    from claude_ping import settings  # noqa: PLC0415
+
+    if args.simulate is None:
+        layers = settings.read_layers(args.env_file, os.environ, mask)
+        return _ask(args, report, mask, post, layers)
+    from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
+    from claude_ping.records import Layer  # noqa: PLC0415
+
+    simulator.rehearse(args.simulate, report.exchange)
+    with simulator.serve(args.simulate) as base_url:
+        values = {"ANTHROPIC_API_KEY": SIMULATED_KEY, "ANTHROPIC_BASE_URL": base_url}
+        return _ask(args, report, mask, post, [Layer("--simulate", values)])
+
+
+def _ask(
+    args: Args, report: Report, mask: Mask, post: Callable[[Event], None], layers: list[Layer]
+) -> Answer | None:
+    """Return the answer, None for a dry run; Failure where nothing good comes of it."""
+    request = _prepare(args, report, mask, layers)
+    if args.dry_run:
+        return None
+    from claude_ping import api, ping  # noqa: PLC0415
+
+    caller = ping.Caller(report, mask, post, retries=args.retries)
+    try:
+        is_default = args.model is None and args.payload is None
+        answer = caller.ask(request, is_default_model=is_default)
+    finally:
+        report.warnings += ping.journey_warnings(report.exchange)
+    report.warnings += api.reply_notes(answer, report.request or request)
+    return answer
+
+
+def _prepare(args: Args, report: Report, mask: Mask, layers: list[Layer]) -> Request:
+    """Read the settings and what is asked, note both in the report, and find the way there."""
+    from claude_ping import api, endpoint, settings  # noqa: PLC0415
+
+    mask.learn(settings.secrets(layers, args.header))
+    payload, data = options.read_payload(args.payload) if args.payload else (None, None)
+    prompt = options.read_prompt() if args.prompt == "-" else args.prompt
+    body = api.message_body(prompt, payload, options.overrides(args))
+    report.settings = settings.resolve(args, layers, mask, body)
+    if args.simulate:  # reads as the real thing would
+        facts = {**report.settings.facts, "base_url_setting": None}
+        report.settings = report.settings._replace(warnings=(), facts=facts)
+    report.warnings += [*report.settings.warnings, *options.doubts(args)]
+    literal = data if body == payload else None
+    request = api.message_request(report.settings, body, data=literal, sdk=args.sdk)
+    request = api.models_request_like(request) if args.models else request
+    report.request = api.shown(request, mask)
+    is_elsewhere = report.settings.credential.source != settings.ENVIRONMENT
+    if args.dry_run and not args.json and is_elsewhere:
+        report.warnings.append(
+            f"the {report.settings.credential.noun} is from {report.settings.credential.source}:"
+            " to run this, first: set -a; . ./.env; set +a"
+        )
+    if args.dry_run and report.request.data != request.data:
+        report.warnings.append(
+            "the body holds a secret, which is masked: the command does not send the same bytes"
+        )
+    endpoint.route(request.url, os.environ, report.exchange, mask)
+    return request
+
+
+def _explain(failure: Exception, report: Report, mask: Mask) -> None:
+    """Fill the report with the verdict on a failure, or on a bug."""
+    from claude_ping import diagnosis, settings  # noqa: PLC0415
+    from claude_ping.records import Failure, Layer  # noqa: PLC0415
+
+    if not isinstance(failure, Failure):
+        failure = Failure("internal error", _described(failure))
+    if failure.fault == "usage":  # it quotes what was typed
+        mask.learn(settings.secrets([Layer(settings.ENVIRONMENT, os.environ)], []))
+        failure.message, failure.known = mask(failure.message), tuple(map(mask, failure.known))
+    diagnosis.explain(failure, report)
+
+
+def _described(bug: Exception) -> str:
+    """Say what was raised and by which of our lines, but not with what values."""
+    from traceback import walk_tb  # noqa: PLC0415 only for bugs
+
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(bug.__traceback__)]
+    here = os.path.dirname(__file__)
+    ours = [f"{os.path.basename(name)}:{line}" for name, line in places if name.startswith(here)]
+    return f"a bug in claude-ping: {type(bug).__name__} in {', '.join(ours)}"
+
+
+def _publish(args: Args, report: Report, screen: Screen) -> None:
+    """Print the report in the form that was asked for, each part on its stream."""
+    from claude_ping import render  # noqa: PLC0415
+
+    is_wanted = not (report.exit_code or args.quiet)
+    if args.json and report.fault != "usage":
+        _publish_json(report, screen)
+    elif args.raw and report.answer and not args.quiet:
+        screen.raw(report.answer.body)
+    elif is_wanted and args.dry_run:
+        from claude_ping import machine  # noqa: PLC0415
+
+        screen.out(machine.as_curl(report))
+    elif is_wanted:
+        screen.out(render.success(report, screen.paint))
+    if report.exit_code:
+        _publish_failure(args, report, screen)
+    if args.quiet:
+        return
+    for warning in report.warnings:
+        screen.err(f"{screen.paint_err('warn', 'warning:')} {inline(warning)}")
+    if name := report.simulated:
+        screen.err(f"note: simulated ({name}): no key was read, nothing left this machine")
+    if args.verbose:
+        screen.err("\n".join(render.details(report, _client(), screen.paint_err)))
+
+
+def _publish_failure(args: Args, report: Report, screen: Screen) -> None:
+    from claude_ping import machine, render  # noqa: PLC0415
+
+    if not args.quiet and (report.fault == "usage" or not args.json):
+        screen.err(render.failure(report, screen.paint_err))
+    if screen.is_in_github_actions and report.fault != "interrupted":
+        screen.err(machine.workflow_command(report), is_command=True)
+    elif args.quiet:
+        screen.err(machine.short(report))
+
+
+def _interrupt(args: Args, report: Report, screen: Screen) -> int:
+    """Say that the run was interrupted, on a thread that a reader who does not read may block."""
+    from copy import copy  # noqa: PLC0415
+    from threading import Thread  # noqa: PLC0415
+
+    from claude_ping.records import Failure  # noqa: PLC0415
+
+    report = copy(report)  # the other threads may be filling theirs still
+    report.total, phase = time.monotonic() - report.started, report.exchange.phase.value
+    told = f"interrupted after {report.total:.1f} s while {phase}"
+    _explain(Failure("interrupted", told), report, screen.mask)
+
+    def publish() -> None:
+        screen.last_words(report.headline)
+        if args.json:
+            _publish_json(report, screen)
+
+    thread = Thread(target=publish, daemon=True)
+    thread.start()
+    thread.join(LAST_WORDS)
+    return report.exit_code.value
+
+
+def _publish_json(report: Report, screen: Screen) -> None:
+    from claude_ping import machine  # noqa: PLC0415
+
+    screen.out(machine.as_json(report, screen.mask, _client()))
+
+
+def _client() -> dict[str, str]:
+    import platform  # noqa: PLC0415 only for reports
     import ssl  # noqa: PLC0415
 
-    client = {
+    from dotenv.version import __version__ as python_dotenv  # noqa: PLC0415
+
+    return {
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION,
         "platform": platform.platform(),
-        "python_dotenv": settings.dotenv_version(),
+        "python_dotenv": python_dotenv,
     }
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return machine.as_json(report, time=now, client=client, scrub=screen.mask.scrub)
-
-
-def _append_summary(report: Report, path: str | None, screen: Screen) -> None:
-    if not path:
-        return
-    try:
-        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(screen.mask.scrub(machine.as_markdown(report)))
-    except OSError as error:
-        screen.note("warning", f"cannot write GITHUB_STEP_SUMMARY, {path}: {error.strerror}")
-
-
-def _named(error: BaseException) -> str:
-    """Say what was raised and where, but not with what values."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {os.path.basename(last.filename)}, line {last.lineno}"

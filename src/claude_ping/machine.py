@@ -1,198 +1,148 @@
-"""Reports for machines: the JSON document, curl, GitHub Actions. Returns strings."""
+"""Reports for programs: the JSON document, curl, GitHub Actions, one line. Returns strings."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from claude_ping import __version__
-from claude_ping.records import (
-    Answer,
-    Credential,
-    ExitCode,
-    Report,
-    Request,
-    Secret,
-    Timing,
-)
-from claude_ping.render import inline, visible
+from claude_ping import __version__, render
+from claude_ping.records import Answer, Credential, ExitCode, Mask, Phase, Report, Request, Secret
+from claude_ping.screen import inline
 
-SCHEMA_VERSION = 1
 MAX_BODY_TEXT = 2000  # characters
-_REPORTED_HEADERS = re.compile(
+MAX_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB
+_REPORTED_HEADERS = (
     r"request-id|anthropic-.*|retry-after(-ms)?|x-should-retry|cf-.*|server|via|date|location"
-    r"|content-(type|length|encoding)|x-amzn-requestid"
+    r"|content-(type|length|encoding)|x-amzn-requestid|www-authenticate"
 )
 
 
-def as_json(
-    report: Report, *, time: str, client: Mapping[str, str], scrub: Callable[[str], str]
-) -> str:
+def as_json(report: Report, mask: Mask, client: Mapping[str, str]) -> str:
     """Return the one document: the same keys whatever happened, null where nothing is known."""
-    diagnosis, settings = report.diagnosis, report.settings
+    exchange, settings, code = report.exchange, report.settings, report.exit_code
     document = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 1,
         "tool": f"claude-ping {__version__}",
-        "time": time,
-        "ok": diagnosis.exit_code is ExitCode.OK,
-        "exit_code": diagnosis.exit_code.value,
-        "class": diagnosis.exit_code.name.lower(),
-        "retryable": diagnosis.retryable,
-        "key_accepted": diagnosis.key_accepted,
-        "simulated": report.simulated,
-        "headline": diagnosis.headline,
-        "hints": diagnosis.hints,
-        "warnings": [*(settings.warnings if settings else ()), *report.notes],
-        "credential": _credential(settings.credential) if settings else None,
-        "request": _request(report.request, report.journey.via) if report.request else None,
-        "response": _response(report.answer, scrub) if report.answer else None,
-        "attempts": report.journey.attempts,
-        "timing": _timing(report.timing),
+        "time": render.timestamp("%Y-%m-%dT%H:%M:%SZ"),
+        "ok": code is ExitCode.OK,
+        "exit_code": code.value,
+        "class": code.name.lower(),
+        "retryable": code.is_retryable,
+        "key_accepted": report.key_accepted,
+        "simulated": report.simulated is not None,
+        "headline": " ".join(report.headline.split()),
+        "explanation": report.explanation,
+        "hints": report.hints,
+        "warnings": report.warnings,
+        "fault": report.fault,
+        "credential": settings and _credential(settings.credential),
+        "request": report.request and _request(report, report.request),
+        "response": report.answer and _response(report.answer, mask),
+        "attempts": exchange.attempts,
+        "retries": [{"reason": one.reason, "wait": round(one.wait, 3)} for one in exchange.retries],
+        "timing": _timing(report),
         "client": client,
     }
-    # Value by value: in the text of the document a secret could be the name of a key.
-    clean = {name: _scrubbed(value, scrub) for name, value in document.items()}
-    # The other way to write a hash sign keeps text of the network from being a workflow command.
-    return json.dumps(clean, indent=2, allow_nan=False).replace("##[", "#\\u0023[")
-
-
-def _scrubbed(value: Any, scrub: Callable[[str], str], *, is_foreign: bool = False) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, (list, tuple)):
-        return [_scrubbed(item, scrub, is_foreign=is_foreign) for item in value]
-    if isinstance(value, Mapping):
-        return {
-            scrub(name) if is_foreign else name: _scrubbed(
-                item, scrub, is_foreign=is_foreign or name in ("body", "headers")
-            )
-            for name, item in value.items()
-        }
-    return value
+    text = json.dumps(document, indent=2, allow_nan=False)
+    # The same to a parser, but no command to a runner that reads along.
+    return text.replace("##[", "#\\u0023[").replace("##vso[", "#\\u0023vso[")
 
 
 def _credential(credential: Credential) -> dict[str, Any]:
-    return {
-        "kind": credential.kind,
-        "source": credential.source,
-        "length": len(credential.secret),
-        "last4": credential.secret.last4,
-    }
+    kind, secret, _, source = credential
+    return {"kind": kind, "source": source, "length": len(secret), "last4": secret.last4}
 
 
-def _request(request: Request, proxy: str | None) -> dict[str, Any]:
-    return {
-        "method": request.method,
-        "url": request.url,
-        "headers": {name: str(value) for name, value in request.headers.items()},
-        "body": request.body,
-        "proxy": proxy,
-    }
+def _request(report: Report, request: Request) -> dict[str, Any]:
+    headers = {name: str(value) for name, value in request.headers.items()}
+    sent = {"method": request.method, "url": request.url, "headers": headers, "body": request.body}
+    return {**sent, "proxy": report.exchange.via, "address": report.exchange.address}
 
 
-def _response(answer: Answer, scrub: Callable[[str], str]) -> dict[str, Any]:
-    text = None
-    if answer.json is None:
-        # Scrubbed before it is cut, lest half of a key is left.
-        text = scrub(answer.body.decode("utf-8", "replace"))[:MAX_BODY_TEXT]
+def _response(answer: Answer, mask: Mask) -> dict[str, Any]:
+    # Masked before it is cut, lest half of a key is left.
+    text = mask(answer.body.decode("utf-8", "replace")) if answer.json is None else None
+    worth = {name: x for name, x in answer.headers.items() if re.fullmatch(_REPORTED_HEADERS, name)}
     return {
         "status": answer.status,
         "request_id": answer.request_id,
-        "headers": reported_headers(answer),
+        "headers": worth,
+        "organization": answer.headers.get("anthropic-organization-id"),
         "body": answer.json,
-        "body_text": text,
+        "body_text": text and text[:MAX_BODY_TEXT],
     }
 
 
-def reported_headers(answer: Answer) -> dict[str, str]:
-    """Return the response headers that a bug report needs."""
-    return {
-        name: value for name, value in answer.headers.items() if _REPORTED_HEADERS.fullmatch(name)
+def _timing(report: Report) -> dict[str, float | None]:
+    exchange = report.exchange
+    # The phase that it stopped in has not come to its end.
+    done = {phase: took for phase, took in exchange.durations().items() if phase != exchange.phase}
+    seconds = {
+        "connect": done[Phase.DNS] + done[Phase.TCP] if Phase.TCP in done else None,
+        "tls": done.get(Phase.TLS),
+        "first_byte": done.get(Phase.WAITING),
+        "first_text": render.first_text(report),
+        "total": report.total,
     }
+    return {name: value and round(value, 6) for name, value in seconds.items()}
 
 
-def _timing(timing: Timing) -> dict[str, float | None]:
-    names = ("connect", "tls", "first_byte", "first_text", "total")
-    figures = timing._asdict()
-    return {name: None if figures[name] is None else round(figures[name], 6) for name in names}
+def as_curl(report: Report) -> str:
+    """Return the request as a command for sh, with variables in place of its secrets."""
+    request, settings = report.request, report.settings
+    if request is None or settings is None:
+        return ""
+    url, data, credential = request.url, request.data or b"", settings.credential
+    options = " --globoff" if re.search(r"[\[\]{}]", url) else ""
+    options += " --path-as-is" if "/." in url else ""
+    headers = [_curl_header(name, value, credential) for name, value in request.headers.items()]
+    words = [f"curl -sS{options} -X {request.method} {shlex.quote(url)}"]
+    words += [f"-H {header}" for header in headers]
+    if len(data) < MAX_ARGUMENT and re.fullmatch(rb"[ -~]*", data) and b"##" not in data:
+        words += [f"--data-raw {shlex.quote(data.decode())}"] if data else []
+        return " \\\n  ".join(words)
+    # printf is the shell's own: it takes any length, and octal escapes survive any locale.
+    escaped = re.sub(rb"[^ A-Za-z0-9_.,:;{}\[\]\"()=+*/<>-]", lambda m: b"\\%03o" % m[0][0], data)
+    words[0] = f"printf '{escaped.decode()}' | {words[0]}"
+    return " \\\n  ".join([*words, "--data-binary @-"])
 
 
-def as_curl(request: Request, data: bytes | None) -> str:
-    """Return the request as a curl command for sh, with variables in place of its secrets."""
-    words = ["curl -sS"]
-    if "[" in request.url:
-        words[0] += " --globoff"  # the brackets of an IPv6 address are no pattern
-    words[0] += f" -X {request.method} {shlex.quote(request.url)}"
-    words += [f"-H {_curl_header(name, value)}" for name, value in request.headers.items()]
-    if data is not None:
-        words.append(f"--data-raw {shlex.quote(data.decode())}")
-    return " \\\n  ".join(words)
+def _curl_header(name: str, value: str | Secret, credential: Credential) -> str:
+    if not len(value):  # to curl, "name:" means to leave the header out
+        return shlex.quote(f"{name};")
+    if not isinstance(value, Secret):
+        return shlex.quote(f"{name}: {value}")
+    variable = re.sub(r"\W", "_", name).upper()
+    if name in ("x-api-key", "authorization") and credential.name.startswith("ANTHROPIC_"):
+        variable = credential.name
+    scheme = value.reveal().partition(" ")[0]
+    prefix = f"{scheme} " if scheme.lower() in ("basic", "bearer") else ""
+    if re.fullmatch(r"[\w-]+", name):
+        return f'"{name}: {prefix}${variable}"'
+    return f'{shlex.quote(f"{name}: {prefix}")}"${variable}"'
 
 
-def _curl_header(name: str, value: str | Secret) -> str:
-    if isinstance(value, Secret):
-        scheme = value.reveal().partition(" ")[0]
-        prefix = f"{scheme} " if scheme.lower() in ("basic", "bearer") else ""
-        if re.fullmatch(r"[\w-]+", name):
-            return f'"{name}: {prefix}${curl_variable(name)}"'
-        return f'{shlex.quote(f"{name}: {prefix}")}"${curl_variable(name)}"'
-    # To curl, "name:" means to leave the header out.
-    return shlex.quote(f"{name}: {value}" if value else f"{name};")
-
-
-def curl_variable(header: str) -> str:
-    """Name the shell variable that stands for a secret header."""
-    usual = {"x-api-key": "ANTHROPIC_API_KEY", "authorization": "ANTHROPIC_AUTH_TOKEN"}
-    return usual.get(header) or re.sub(r"\W", "_", header).upper()
-
-
-def error_command(report: Report) -> str:
+def workflow_command(report: Report) -> str:
     """Return the GitHub Actions workflow command that marks the step with the failure."""
-    diagnosis = report.diagnosis
-    title = (
-        f"claude-ping: {diagnosis.exit_code.name.lower()} (exit code {diagnosis.exit_code.value})"
-    )
-    message = "\n".join([short(report), *map(inline, [*diagnosis.known, *diagnosis.hints])])
-    escaped_title = _escaped(title).replace(":", "%3A").replace(",", "%2C")
-    return f"::error title={escaped_title}::{_escaped(message)}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    code = report.exit_code
+    kind = "warning" if code.is_retryable else "error"
+    title = f"claude-ping%3A {code.name.lower()} (exit code {code.value})"
+    lines = [short(report), *map(inline, [*report.explanation, *report.hints])]
+    return f"::{kind} title={title}::{'%0A'.join(line.replace('%', '%25') for line in lines)}"
 
 
 def short(report: Report) -> str:
-    """Return the failure in one line: status, type, what is wrong, and the request-id."""
-    request_id = report.answer.request_id if report.answer else None
-    suffix = f" (request-id {request_id})" if request_id else ""
-    prefix = "simulated: " if report.simulated else ""
-    return inline(" ".join(f"{prefix}{report.diagnosis.headline}{suffix}".split()))
-
-
-def as_markdown(report: Report) -> str:
-    """Return a short table for the summary of a GitHub Actions step."""
-    diagnosis, answer = report.diagnosis, report.answer
-    message = answer.json if answer and isinstance(answer.json, dict) else {}
-    rows = {
-        "result": diagnosis.headline,
-        "exit code": f"{diagnosis.exit_code.value} {diagnosis.exit_code.name.lower()}",
-        "model": message.get("model"),
-        "request-id": answer.request_id if answer else None,
-        "took": f"{report.timing.total:.2f} s, attempts: {report.journey.attempts}",
-    }
-    advice = [*diagnosis.known, *diagnosis.hints]
-    mark = "✓" if diagnosis.exit_code is ExitCode.OK else "✗"
-    simulated = " (simulated)" if report.simulated else ""
-    lines = [f"| {mark} | claude-ping{simulated} |", "|---|---|"]
-    lines += [f"| {name} | {_cell(str(value))} |" for name, value in rows.items() if value]
-    lines += [f"| what to do | {'<br>'.join(map(_cell, advice))} |"] if advice else []
-    return "\n".join(lines) + "\n\n"
-
-
-def _cell(text: str) -> str:
-    """Keep text of the network from being Markdown or HTML."""
-    folded = visible(" ".join(text.split()))
-    return re.sub(r"([\\`*_{}\[\]<>()#!|~])", r"\\\1", folded).replace("&", "&amp;")
+    """Return the failure in one line."""
+    code, answer = report.exit_code, report.answer
+    told = [f"exit {code.value} {code.name.lower()}"]
+    if report.settings and report.request:
+        credential = report.settings.credential
+        told += [f"{credential.noun} {credential.secret} from {credential.source}"]
+        told += [urlsplit(report.request.url).netloc]
+    if answer and answer.request_id:
+        told += [f"request-id {answer.request_id}"]
+    return inline(f"claude-ping: {' '.join(report.headline.split())} ({'; '.join(told)})")

@@ -1,35 +1,81 @@
-"""The command line: options, what they take, and the help."""
+"""The command line: the help text, and what each option takes."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import errno
 import re
 import sys
-from typing import Any, NoReturn
+from functools import partial
 
-from claude_ping import __version__, api, checks
-from claude_ping.stream import STRICT_JSON
+from claude_ping import __version__
 
-DEFAULT_TIMEOUT = 120.0  # seconds
-MAX_TIMEOUT = 86_400.0  # seconds; beyond it sockets overflow, and patience too
-DEFAULT_RETRIES = 2
-EPILOG = """\
+TYPE_CHECKING = False  # typing's own would import typing, which --help does without
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from claude_ping.records import Failure
+
+MAX_TIMEOUT = 86_400  # seconds; beyond it sockets overflow, and patience too
+MAX_INPUT = 32 << 20  # bytes of standard input or of a payload
+USAGE = "Usage: claude-ping [options] [PROMPT]   (claude-ping --help)"
+HELP = """\
+usage: claude-ping [options] [PROMPT]
+
+Send one message to Claude and say whether it got through, and if not, whose move it is.
+
+message:
+  PROMPT                 what to ask, - for stdin (default: Reply with the single word: pong)
+  -m, --model ID         model to ask (default: claude-haiku-5-5)
+  -s, --system TEXT      system prompt
+  --max-tokens N         maximum output tokens (default: 1024)
+  --temperature T        0 to 1
+  --stream               ask for server-sent events, show the text as it arrives
+  --payload FILE         send this JSON object, - for stdin; options override its fields
+  --models               instead of a message: list the models this key may use (free)
+
+connection:
+  --env-file PATH        use this file instead of the nearest .env
+  --base-url URL         API root (default: https://api.anthropic.com)
+  --sdk                  send the credential as official SDKs do: authorization: Bearer
+  -H, --header HEADER    add or replace a request header, 'NAME: VALUE'; repeatable
+  --timeout SECONDS      time limit for the whole run (default: 120)
+  --retries N            retries after the first attempt (default: 2)
+  --simulate NAME        let a built-in server answer: no key, no cost (--simulate list)
+
+output:
+  -n, --dry-run          check everything local, print the request as a curl command
+  --json                 one JSON report, on success and on failure
+  --raw                  the response body as it was received
+  -v, --verbose          what a bug report needs: headers, request, where the time went
+  -q, --quiet            nothing on success, one line on failure
+  --no-color             no colors; also: NO_COLOR=1
+  -V, --version          show the version
+  -h, --help             show this help
+
+environment (also read from the nearest .env):
+  ANTHROPIC_API_KEY      the key to test; create one: https://platform.claude.com/settings/keys
+  ANTHROPIC_AUTH_TOKEN   a bearer token; sent only where there is no key
+  ANTHROPIC_BASE_URL     API root, e.g. a gateway
+  ANTHROPIC_WORKSPACE_ID, ANTHROPIC_CUSTOM_HEADERS
+  HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR (environment only)
+
 exit codes:
-  0 ok            a reply arrived
-  1 internal      a bug in claude-ping
-  2 usage         bad option or value
-  3 config        no usable key or setting; nothing was sent
-  4 auth          401; 403 from the API
-  5 server        5xx, 529
-  6 network       name, TCP, TLS, proxy, timeout
-  7 account       no credit, spend limit, organization disabled
-  8 rate          429
-  9 request       model not found, invalid, too large
-  10 protocol     not the Messages API
+  0   ok            a reply arrived
+  1   internal      a bug in claude-ping
+  2   usage         bad option or value
+  3   config        no usable key or setting; nothing was sent
+  4   auth          the key was rejected, or may not do this
+  5   server        the API is overloaded or broken
+  6   network       no connection, or no response in time
+  7   account       no credit, spend limit, organization disabled
+  8   rate          too many requests
+  9   request       model not found, invalid request, too large
+  10  protocol      what answered is not the Messages API
+  11  connection    TLS, an unknown host, or a proxy that refuses
   130 interrupted
-  3 4 7 9 10 want a person; 5 6 8 want patience.
+  5, 6 and 8: try again later. Everything else: fix something.
 
 examples:
   claude-ping "hello"              does a message get through?
@@ -38,289 +84,204 @@ examples:
   claude-ping --simulate 401       rehearse a failure
   claude-ping --json > report.json a report to attach to a bug
 """
+_IN_HISTORY = "It is in the shell's history now: revoke it if others use this machine."
+_PLACE_FOR_KEYS = "Keys go into .env or the environment, as ANTHROPIC_API_KEY."
+_SWITCHES = (
+    "--stream|--models|--sdk|-n --dry-run|--json|--raw"
+    "|-v --verbose|-q --quiet|--no-color|-V --version|-h --help"
+)
+_EXCLUSIVE = (
+    "--payload PROMPT|--models PROMPT|--models --payload|--models --stream|--json --raw"
+    "|--simulate --dry-run|--simulate --env-file|--simulate --base-url"
+)
 
 
 class Args(argparse.Namespace):
-    """The parsed command line."""
+    """The parsed command line; these defaults are what a usage error is reported with, too."""
 
-    prompt: str | None
-    model: str | None
-    system: str | None
-    max_tokens: int | None
-    temperature: float | None
-    stream: bool
-    payload: str | None
-    models: bool
-    header: list[tuple[str, str]]
-    simulate: str | None
-    env_file: str | None
-    base_url: str | None
-    timeout: float
-    retries: int
-    dry_run: bool
-    json: bool
-    raw: bool
-    verbose: bool
-    quiet: bool
-    no_color: bool
+    json = raw = verbose = quiet = help = version = False
+    timeout = 120.0
+    simulate: str | None = None
 
 
-class UsageError(Exception):
-    """The usage, and what is wrong with the command line."""
+def refuse(message: str) -> Failure:
+    """Return the Failure of a command line that cannot be used; its first line is the headline."""
+    from claude_ping.records import Failure  # noqa: PLC0415 not for --help
+
+    headline, *more = message.split("\n")
+    return Failure("usage", headline, known=(*more, USAGE))
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that leaves it to the caller to print errors, without keys in them."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of exiting."""
-        shown = re.sub(r"\bsk-[\w-]{8,}", "sk-…", message)
-        if message.startswith("unrecognized"):
-            shown += " (a PROMPT of several words needs quotes)"
-        raise UsageError(f"{self.format_usage()}{self.prog}: error: {shown}")
-
-
-def refuse(message: str) -> NoReturn:
-    """Raise UsageError for what only several values together show."""
-    parser().error(message)
-
-
-def parser() -> Parser:
-    """Return the parser of the whole command line."""
-    this = Parser(
-        prog="claude-ping",
-        description=(
-            "Send one message to Claude and say whether it got through,\n"
-            "and if not, whose move it is."
-        ),
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
+def _parser() -> argparse.ArgumentParser:
+    # A fixed width: to measure the terminal argparse would import shutil.
+    plain = partial(argparse.HelpFormatter, width=80)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, add_help=False, exit_on_error=False, formatter_class=plain
     )
-    _add_message_options(this.add_argument_group("message"))
-    _add_connection_options(this.add_argument_group("connection"))
-    _add_output_options(this.add_argument_group("output"))
-    return this
+    add = parser.add_argument
+    whole = partial(_number, int, 0, 999_999_999, "a whole number, 0 or more")
+    add("prompt", nargs="*", type=_text, metavar="PROMPT")
+    add("-m", "--model", type=_text)
+    add("-s", "--system", type=_text)
+    add("--max-tokens", type=whole)
+    add("--temperature", type=partial(_number, float, 0, 1, "a number from 0 to 1"))
+    add("--payload")
+    add("--env-file")
+    add("--base-url")
+    add("-H", "--header", type=_header, action="append", default=[])
+    seconds = f"seconds, more than 0 and at most {MAX_TIMEOUT}"
+    add("--timeout", type=partial(_number, float, 1e-9, MAX_TIMEOUT, seconds))
+    add("--retries", type=whole, default=2)
+    add("--simulate", type=_rehearsal)
+    for flags in _SWITCHES.split("|"):
+        add(*flags.split(), action="store_true")
+    return parser
 
 
-def _add_message_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "prompt",
-        metavar="PROMPT",
-        nargs="?",
-        type=text,
-        help=f"what to ask; - reads standard input (default: {api.DEFAULT_PROMPT})",
-    )
-    group.add_argument(
-        "-m",
-        "--model",
-        metavar="ID",
-        type=text,
-        help=f"model to ask (default: {api.DEFAULT_MODEL})",
-    )
-    group.add_argument("-s", "--system", metavar="TEXT", type=text, help="system prompt")
-    group.add_argument(
-        "--max-tokens",
-        metavar="N",
-        type=_whole,
-        help=f"ceiling of the reply (default: {api.DEFAULT_MAX_TOKENS})",
-    )
-    group.add_argument("--temperature", metavar="T", type=_temperature, help="0 to 1")
-    group.add_argument(
-        "--stream",
-        action="store_true",
-        help="ask for server-sent events, show the text as it arrives",
-    )
-    group.add_argument(
-        "--payload",
-        metavar="FILE",
-        help="send this JSON object as the body (- is standard input);"
-        " the options above override its fields",
-    )
-    group.add_argument(
-        "--models",
-        action="store_true",
-        help="instead of a message: list the models this key may use (free of charge)",
-    )
+def parse(argv: list[str]) -> Args:
+    """Return the command line, or raise Failure with what is wrong with it."""
+    parser = _parser()
+    try:
+        args, unknown = parser.parse_known_args(argv, Args())
+    except argparse.ArgumentError as error:
+        raise refuse(str(error).removeprefix("argument ")) from None
+    words = [*args.prompt, *unknown]
+    args.prompt = args.prompt[0] if args.prompt else None
+    if args.help or args.version:
+        return args
+    if options := [word for word in unknown if word.startswith("-") and word != "-"]:
+        raise _unknown(options[0], list(parser._option_string_actions))  # noqa: SLF001 argparse's only list
+    if len(words) > 1:
+        line = " ".join(words)
+        hint = f': quote it: claude-ping "{line}"' if re.fullmatch(r"[\w ,.!?']+", line) else ""
+        raise refuse(f"more than one PROMPT{hint}")
+    for pair in _EXCLUSIVE.split("|"):
+        names = pair.lower().replace("--", "").replace("-", "_").split()
+        if all(getattr(args, name) for name in names):
+            raise refuse(pair.replace(" ", " cannot go together with "))
+    return args
 
 
-def _add_connection_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "-H",
-        "--header",
-        metavar="'NAME: VALUE'",
-        type=_header,
-        action="append",
-        default=[],
-        help="add or replace a request header; repeatable",
-    )
-    group.add_argument(
-        "--simulate",
-        metavar="SCENARIO",
-        type=_scenario,
-        help="let a built-in server answer: no key, no network, no cost;"
-        " ok, 401, 429, 529, … (an unknown one lists all)",
-    )
-    group.add_argument("--env-file", metavar="PATH", help="read this file, not the .env found")
-    group.add_argument(
-        "--base-url", metavar="URL", help="API root (default: " + checks.DEFAULT_BASE_URL + ")"
-    )
-    group.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=_seconds,
-        default=DEFAULT_TIMEOUT,
-        help="bound on the whole run (default: 120)",
-    )
-    group.add_argument(
-        "--retries",
-        metavar="N",
-        type=_whole,
-        default=DEFAULT_RETRIES,
-        help="further attempts after the first (default: %(default)s)",
-    )
+def _unknown(option: str, known: list[str]) -> Failure:
+    from difflib import get_close_matches  # noqa: PLC0415 for this message alone
+
+    name = re.split(r"[=\s]", option)[0]
+    name = name if name.startswith("--") else name[:2]
+    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    note = f"Did you mean {close[0]}?" if close else ""
+    if re.match(r"--?(api|auth)?[-_]?(key|token)|-k", name):
+        note = _PLACE_FOR_KEYS
+    return refuse(f"unknown option {name}\n{note}".rstrip())
 
 
-def _add_output_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "-n",
-        "--dry-run",
-        action="store_true",
-        help="check everything local, print the request as a curl command, send nothing",
-    )
-    formats = group.add_mutually_exclusive_group()
-    formats.add_argument(
-        "--json", action="store_true", help="one JSON report, on success and on failure"
-    )
-    formats.add_argument("--raw", action="store_true", help="the response body as it was received")
-    group.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="headers both ways, attempts, proxy and CA in use, where the time went",
-    )
-    group.add_argument(
-        "-q", "--quiet", action="store_true", help="nothing on success, one line on failure"
-    )
-    group.add_argument("--no-color", action="store_true", help="no colours; also: NO_COLOR=1")
-    group.add_argument("--version", action="version", version=f"claude-ping {__version__}")
-    group.add_argument("-h", "--help", action="help", help="show this help")
-
-
-def text(value: str) -> str:
+def _text(value: str) -> str:
+    """Take a text that can be sent and is no key."""
+    problem = "" if value.strip() else "must not be empty"
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise argparse.ArgumentTypeError(
-            f"not valid UTF-8 at character {error.start + 1}"
-        ) from None
-    if not value.strip():
-        raise argparse.ArgumentTypeError("must not be empty")
-    if re.match(r"sk-ant-\S{8,}$", value):
-        raise argparse.ArgumentTypeError(
-            "looks like an API key; put it into .env as ANTHROPIC_API_KEY=…"
-        )
+        problem = f"no valid UTF-8 at character {error.start + 1}"
+    if re.match(r"sk-ant-[\w-]{8,}$", value):
+        problem = f"looks like an API key\n{_IN_HISTORY}\n{_PLACE_FOR_KEYS}"
+    if problem:
+        raise argparse.ArgumentTypeError(problem)
     return value
 
 
-def _whole(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, not {value!r}")
-    return int(value)
-
-
-def _number(value: str) -> float:
+def _number(
+    kind: Callable[[str], float], least: float, most: float, expected: str, value: str
+) -> float:
     try:
-        return float(value)
+        number = kind(value)
     except ValueError:
-        return math.nan
-
-
-def _temperature(value: str) -> float:
-    if not 0 <= (number := _number(value)) <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not {value!r}")
-    return number
-
-
-def _seconds(value: str) -> float:
-    if not 0 < (number := _number(value)) <= MAX_TIMEOUT:
-        raise argparse.ArgumentTypeError(
-            f"expected seconds, more than 0 and at most {MAX_TIMEOUT:.0f}, not {value!r}"
-        )
+        number = -1
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {value!r}")
     return number
 
 
 def _header(value: str) -> tuple[str, str]:
+    from claude_ping import endpoint  # noqa: PLC0415 not for --help
+
     name, colon, content = (part.strip() for part in value.partition(":"))
-    if not colon:
-        raise argparse.ArgumentTypeError(
-            "expected 'NAME: VALUE', but there is no colon (value not shown)"
-        )
-    if problem := checks.header_problem(name, content):
-        raise argparse.ArgumentTypeError(problem)
+    problem = endpoint.header_problem(name, content) if colon else "expected 'NAME: VALUE'"
+    if problem:
+        raise argparse.ArgumentTypeError(f"{problem} (value not shown)")
     return name, content
 
 
-def _scenario(value: str) -> str:
-    from claude_ping.simulator import SCENARIOS  # noqa: PLC0415 a web server, only for rehearsals
+def _rehearsal(name: str) -> str:
+    from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
-    if value not in SCENARIOS:
-        listed = "\n".join(f"  {name:16} {scenario.about}" for name, scenario in SCENARIOS.items())
-        raise argparse.ArgumentTypeError(f"no scenario is called {value!r}; there are:\n{listed}")
-    return value
-
-
-def check(args: Args) -> None:
-    """Refuse what cannot go together."""
-    if args.simulate and (args.env_file or args.base_url):
-        refuse("argument --simulate: not together with --env-file or --base-url")
-    if args.payload is not None and args.prompt is not None:
-        refuse("argument --payload: not together with PROMPT")
-    if args.models and (args.payload is not None or args.prompt is not None or args.stream):
-        refuse("argument --models: not together with PROMPT, --payload or --stream")
+    if name not in (*simulator.names(), "list"):
+        listing = "\n".join(simulator.listing())
+        raise argparse.ArgumentTypeError(f"knows no {name!r}; it can play:\n{listing}")
+    return name
 
 
-def text_of_standard_input() -> str:
-    """Return the prompt that is read from standard input."""
+def read_prompt() -> str:
+    """Return the prompt that standard input holds, or raise Failure."""
     try:
-        return text(_standard_input().decode("utf-8", "surrogateescape"))
-    except argparse.ArgumentTypeError as error:
-        refuse(f"argument PROMPT: standard input: {error}")
-
-
-def _standard_input() -> bytes:
-    return sys.stdin.buffer.read() if sys.stdin else b""
+        return _text(_read("-").decode("utf-8", "surrogateescape"))
+    except (OSError, argparse.ArgumentTypeError) as error:
+        raise refuse(f"PROMPT from standard input: {error}") from None
 
 
 def read_payload(path: str) -> tuple[dict[str, Any], bytes]:
-    """Return the JSON object of a file, or of standard input, and its bytes."""
-    name = "standard input" if path == "-" else path
+    """Return the JSON object of a file, or of standard input, and its bytes; or raise Failure."""
+    from claude_ping import api  # noqa: PLC0415 not for --help
+
     try:
-        if path == "-":
-            data = _standard_input()
-        else:
-            with open(path, "rb") as file:
-                data = file.read()
-        value = STRICT_JSON.decode(data.decode("utf-8"))
+        data = _read(path)
+        if data.startswith(b"\xef\xbb\xbf"):
+            raise ValueError("it begins with a byte order mark")  # noqa: TRY301 one refusal for all
+        value = api.decode_json(data.decode())
+        if isinstance(value, dict):
+            return value, data
+        problem = f"holds no JSON object, but {api.kind_of(value)}"
     except OSError as error:
-        refuse(f"argument --payload: cannot read {name}: {error.strerror}")
+        problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        refuse(f"argument --payload: {name} is not UTF-8 text: byte {error.start + 1}")
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        refuse(f"argument --payload: {name} is not JSON: {error.msg} ({place})")
+        is_utf_16 = error.object[0] in b"\xfe\xff"  # half of its byte order mark
+        problem = "is UTF-16, not UTF-8" if is_utf_16 else f"is not UTF-8: byte {error.start + 1}"
     except ValueError as error:
-        refuse(f"argument --payload: {name}: {error}")
-    except RecursionError:
-        refuse(f"argument --payload: {name} is nested too deeply")
-    if not isinstance(value, dict):
-        refuse(f"argument --payload: {name} holds no JSON object, but {_kind(value)}")
-    if api.is_too_deep(value):
-        refuse(f"argument --payload: {name} is nested too deeply")
-    return value, data
+        problem = f"is not JSON: {error}"
+    raise refuse(f"--payload: {'standard input' if path == '-' else path} {problem}")
 
 
-def _kind(value: object) -> str:
-    kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")
+def _read(path: str) -> bytes:
+    """Read a file, or standard input for "-"; OSError also where it is too large."""
+    if path == "-":
+        data = sys.stdin.buffer.read(MAX_INPUT + 1) if sys.stdin else b""
+    else:
+        with open(path, "rb") as file:
+            data = file.read(MAX_INPUT + 1)
+    if len(data) > MAX_INPUT:
+        raise OSError(errno.EFBIG, "larger than 32 MiB")
+    return data
+
+
+def overrides(args: Args) -> dict[str, Any]:
+    """Return the body's fields that options set."""
+    names = ("model", "max_tokens", "system", "temperature")
+    given = {name: getattr(args, name) for name in names} | {"stream": args.stream or None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def doubts(args: Args) -> list[str]:
+    """Return what may not have been meant, though it can be done."""
+    is_option = args.prompt in ("help", "version", "models", "stream", "simulate")
+    return [f"{args.prompt} was sent as a prompt; the option is --{args.prompt}"] * is_option
+
+
+def answer(args: Args) -> str:
+    """Return what is shown instead of a run: help, the version, the list of rehearsals."""
+    if args.help:
+        return HELP.rstrip()
+    if args.version:
+        return f"claude-ping {__version__}"
+    if args.simulate != "list":
+        return ""
+    from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
+
+    return "\n".join(["--simulate can play:", *simulator.listing()])

@@ -1,132 +1,207 @@
-"""One run on the wire: attempts, waits and the one clock."""
+"""One run on the wire: attempts and waits under one deadline; messages and models."""
 
 from __future__ import annotations
 
 import math
 import random
-import re
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from queue import Empty, Queue
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from claude_ping import api, diagnosis, transport
-from claude_ping.records import (
-    Answer,
-    Failure,
-    Fault,
-    Outcome,
-    Phase,
-    PingError,
-    Request,
-    Response,
-    Retry,
-    Text,
-)
-from claude_ping.transport import Trace
+from claude_ping import api, stream, transport
+from claude_ping.records import Answer, Exchange, Failure, Mask, Phase, Report, Request, Retry
+from claude_ping.stream import Accumulator
 
 FIRST_WAIT = 0.5  # seconds
 LONGEST_WAIT = 8.0  # seconds, of our own choosing; a server may ask for more
-TICK = 0.5  # seconds
-QUEUE = 64  # events; when the reader of our output is slow, so is our reading
-
-# A request is the one that took the place of the first; a failure is the outcome so far.
-Event = Retry | Text | Request | Failure
-T = TypeVar("T")
+HINT_TIMEOUT = 5.0  # seconds
+SLOW = 5.0  # seconds, after which the Python SDK gives up, for TCP and for TLS each
 
 
 class Caller(NamedTuple):
-    """How the requests of one run are sent."""
+    """How the requests of one run are sent, and who is told of it."""
 
-    trace: Trace
+    report: Report
+    mask: Mask
+    post: Callable[[Retry | tuple[int, str]], None]  # takes waits, and new text of which block
     retries: int
-    post: Callable[[Event], None]
-    sleep: Callable[[float], None] = time.sleep
 
-
-class _Done(NamedTuple):
-    outcome: Outcome
-
-
-class _Crashed(NamedTuple):
-    error: BaseException
-
-
-def supervise(
-    work: Callable[[Callable[[Event], None]], Outcome],
-    trace: Trace,
-    on_event: Callable[[Retry | Text | Request], None],
-    on_tick: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Return the outcome by the trace's deadline, calling `on_tick` about twice a second.
-
-    The work is done in a thread of its own: neither the deadline nor Ctrl-C could
-    otherwise end a name look-up, which no signal interrupts.
-    """
-    events: Queue[Event | _Done | _Crashed] = Queue(QUEUE)
-
-    def run() -> None:
+    def ask(self, request: Request, *, is_default_model: bool) -> Answer:
+        """Return the reply or the list; where the model is not there, say which ones are."""
+        report = self.report
         try:
-            events.put(_Done(work(events.put)))
-        except BaseException as error:  # noqa: BLE001 raised again where it can be reported
-            events.put(_Crashed(error))
+            return self._ask(request)
+        except Failure as failure:
+            from claude_ping import diagnosis  # noqa: PLC0415 only when something failed
 
-    threading.Thread(target=run, daemon=True).start()
-    so_far: Failure | None = None
-    while True:
+            hints = diagnosis.row_for(failure, report).hints
+            if request.method == "GET" or not any("{closest}" in hint for hint in hints):
+                raise
+            report.failure = failure
+            models = self._list_quietly(request)
+            line = api.DEFAULT_MODEL.split("-")[1:2]
+            newest = next((name for name in models if name.split("-")[1:2] == line), None)
+            if not is_default_model or newest in (None, request.model):
+                failure.facts["models"] = models
+                raise
+        body = {**(request.body or {}), "model": newest}
+        instead = request._replace(body=body, data=api.encoded(body))
+        report.request = api.shown(instead, self.mask)
+        answer = self._ask(instead)
+        report.failure = None
+        report.warnings.append(f"{request.model}, the default, is gone; asked {newest} instead")
+        return answer
+
+    def _ask(self, request: Request) -> Answer:
+        """Send the request until its answer is not worth another try, or time is short."""
+        while True:
+            try:
+                return self._attempt(request, self.report.exchange)
+            except Failure as failure:
+                self._wait(failure, self.report.exchange)
+
+    def _list_quietly(self, request: Request) -> list[str]:
+        """List the models' ids for a hint: one attempt, and no word of its own failure."""
+        own = self.report.exchange
+        exchange = Exchange(min(own.deadline, time.monotonic() + HINT_TIMEOUT))
+        exchange.proxy, exchange.ca_file = own.proxy, own.ca_file
         try:
-            event = events.get(timeout=max(min(trace.remaining, TICK), 0))
-        except Empty:
-            if trace.remaining <= 0:
-                return so_far or _timed_out(trace)
-            on_tick()
-            continue
-        if isinstance(event, _Crashed):
-            raise event.error
-        if isinstance(event, _Done):
-            return event.outcome
-        if isinstance(event, Failure):
-            so_far = event
-        else:
-            on_event(event)
+            models = self._attempt(api.models_request_like(request), exchange).json["data"]
+        except Failure:
+            return []
+        return [model["id"] for model in models if isinstance(model.get("id"), str)]
 
-
-def _timed_out(trace: Trace) -> Failure:
-    begun = trace.response
-    if begun is None:
-        return Failure(Fault.TIMEOUT)
-    answer = Answer(begun.status, begun.reason, begun.headers, b"", trace.partial())
-    if begun.status < 400:
-        return Failure(Fault.TIMEOUT, answer=answer)
-    # The status of an error says the essential.
-    return api.read_error(answer)._replace(message="the rest did not come in time")
-
-
-def converse(request: Request, read: Callable[[Response], T], caller: Caller) -> T | Failure:
-    """Send the request until its answer is not worth another try; never wait past the deadline."""
-    data, trace = api.encode(request), caller.trace
-    attempt = 0
-    while True:
-        attempt += 1
-        trace.begin_attempt()
+    def _attempt(self, request: Request, exchange: Exchange) -> Answer:
+        exchange.begin_attempt()
+        is_stream = bool((request.body or {}).get("stream"))
+        head: Answer | None = None
         try:
-            with transport.exchange(request, data, trace) as response:
-                return read(response)
-        except PingError as error:
-            failure = error.failure
-        if attempt > caller.retries or not diagnosis.is_worth_retrying(failure):
-            return failure
-        wait = asked_wait(failure.answer.headers if failure.answer else {})
-        if wait is None:
-            wait = backoff(attempt)
-        if wait >= trace.remaining:
-            trace.unfit_wait = wait
-            return failure
-        caller.post(Retry(failure, wait, attempt + 1, caller.retries + 1))
-        trace.phase = Phase.SLEEPING
-        caller.sleep(wait)
+            with transport.exchanged(request, exchange) as (raw, chunks):
+                headers = api.masked(raw.headers, self.mask)
+                head = raw._replace(reason=self.mask(raw.reason), headers=headers)
+                exchange.answer = head
+                if is_stream and head.status == 200:
+                    self._read_stream(head, chunks, exchange)
+                else:
+                    for _ in chunks:
+                        pass
+            answer = _so_far(head, exchange, self.mask)
+            is_whole = not is_stream or exchange.message() is not None
+            return api.read_answer(answer, request.method, is_whole=is_whole)
+        except Failure as failure:
+            failure.answer = head and _so_far(head, exchange, self.mask)
+            _masked(failure, self.mask)
+            raise
+        finally:
+            exchange.finished = time.monotonic()
+
+    def _read_stream(self, head: Answer, chunks: Iterator[bytes], exchange: Exchange) -> None:
+        """Read a stream; Failure where it ends with an error, or without an end.
+
+        A connection may stay open after the last event: only a body that has told its length
+        is read to the end. What follows a complete message is not looked at.
+        """
+        message, named = Accumulator(api.parse_json), set[bool]()
+        exchange.message = message.result
+        for batch in stream.events(chunks):
+            for is_named, data in batch:
+                text = data.decode("utf-8", "replace")
+                event = api.parse_json(text)
+                if isinstance(event, dict):
+                    named.add(is_named)
+                    message.add(event)
+                elif not message.is_complete:
+                    raise Failure("event not JSON", api.one_line(text))
+            for block_and_text in message.new_texts.items():
+                exchange.first_text = exchange.first_text or time.monotonic()
+                self.post(block_and_text)
+            message.new_texts = {}
+            if (message.is_complete or message.error) and "content-length" not in head.headers:
+                break
+        if message.error:
+            raise api.read_error(head._replace(json=message.error))
+        if named and not message.is_complete:
+            raise Failure("response cut", "the stream has no message_stop")
+        if named == {False}:
+            self.report.warnings.append(
+                "the stream's events have no names (event: lines): official SDKs skip them all"
+            )
+
+    def _wait(self, failure: Failure, exchange: Exchange) -> None:
+        """Wait for the next attempt, or raise the failure where there should be none."""
+        attempt = exchange.attempts
+        if attempt > self.retries or not may_pass(failure, self.report):
+            raise failure
+        wait = asked_wait(failure.answer.headers if failure.answer else {}) or backoff(attempt)
+        if wait >= exchange.remaining:
+            exchange.refused_wait = wait
+            raise failure
+        status = failure.answer and failure.answer.status
+        reason = f"{status} {failure.kind or ''}".strip() if status else str(failure.fault)
+        retry = Retry(reason, wait, attempt + 1, self.retries + 1)
+        exchange.retries.append(retry)
+        self.post(retry)
+        exchange.enter(Phase.PAUSE)
+        time.sleep(wait)
+
+
+def _masked(failure: Failure, mask: Mask) -> Failure:
+    quoted = [failure.message, failure.kind, failure.code, failure.facts]
+    failure.message, failure.kind, failure.code, failure.facts = api.masked(quoted, mask)
+    return failure
+
+
+def _so_far(head: Answer, exchange: Exchange, mask: Mask) -> Answer:
+    """Return what has come of an answer: of a stream the message, of anything else the body."""
+    message, body = exchange.message(), bytes(exchange.body)
+    if message is None:
+        return api.readable_answer(head, body, mask)
+    return head._replace(body=body, json=api.masked(message, mask))
+
+
+def timed_out(report: Report, mask: Mask) -> Failure:
+    """Return the failure of a run whose time is up, with what had come by then."""
+    exchange = report.exchange
+    head = exchange.answer
+    if report.failure is not None:
+        return report.failure
+    if head is None:
+        return transport.classify(TimeoutError(), exchange.phase)
+    answer = _so_far(head, exchange, mask)
+    if head.status < 400:
+        return Failure("response unfinished", "timed out", answer=answer)
+    return _masked(api.read_error(answer), mask)  # the status of an error says the essential
+
+
+def journey_warnings(exchange: Exchange) -> Iterator[str]:
+    """Yield what the way there was like, where official SDKs would have fared otherwise."""
+    durations = exchange.durations()
+    if Phase.WAITING not in durations:
+        return
+    for address in exchange.silent:
+        waited = f"{transport.ADDRESS_TIMEOUT:g} s"
+        yield f"{address} did not answer within {waited}; {exchange.address} did"
+    for phase in (Phase.TCP, Phase.TLS):
+        seconds = durations.get(phase, 0.0)
+        if seconds > SLOW and not exchange.silent:
+            yield f"{phase.name} took {seconds:.1f} s: the Python SDK gives up after {SLOW:g} s"
+
+
+def may_pass(failure: Failure, report: Report) -> bool:
+    """Whether the same request may fare better in a moment."""
+    from claude_ping import diagnosis  # noqa: PLC0415 only when something failed
+
+    if failure.fault in ("connection refused", "connection lost"):
+        return True
+    answer = failure.answer
+    if failure.fault is not None or answer is None or answer.status < 400:
+        return False
+    if diagnosis.subject(failure, report) in ("money", "model"):
+        return False
+    is_usual = answer.status in (408, 409, 429) or answer.status >= 500
+    return {"true": True, "false": False}.get(answer.headers.get("x-should-retry", ""), is_usual)
 
 
 def backoff(attempt: int) -> float:
@@ -138,19 +213,11 @@ def backoff(attempt: int) -> float:
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the answer asks to wait; None where it does not say so usably."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        text = headers.get(name, "").strip()
-        if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
+        seconds, text = 0.0, headers.get(name, "")
+        with suppress(ValueError, OverflowError):
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        with suppress(ValueError):
             seconds = float(text) / unit
-            if 0 < seconds < math.inf:
-                return seconds
-        elif name == "retry-after" and text:
-            return _seconds_until(text)
+        if 0 < seconds < math.inf:
+            return seconds
     return None
-
-
-def _seconds_until(http_date: str) -> float | None:
-    try:
-        seconds = parsedate_to_datetime(http_date).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return seconds if seconds > 0 else None

@@ -1,15 +1,17 @@
-"""The nouns: immutable records, the exit codes and the one exception.
+"""The nouns: what a run is given, how far it got, what it was answered and what it reports.
 
 NamedTuples rather than dataclasses: importing `dataclasses` costs a tenth of a whole run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
-MASKABLE_LENGTH = 20
+DEFAULT_BASE_URL = "https://api.anthropic.com"
+Mask = Callable[[str], str]  # takes out of text from outside what must not be shown
 
 
 class ExitCode(IntEnum):
@@ -26,50 +28,26 @@ class ExitCode(IntEnum):
     RATE = 8
     REQUEST = 9
     PROTOCOL = 10
+    CONNECTION = 11
     INTERRUPTED = 130
 
-
-class Fault(Enum):
-    """How a run failed: by an HTTP answer, by what the answer held, or on the way to it."""
-
-    INTERNAL = "internal"
-    INTERRUPTED = "interrupted"
-    CONFIG = "config"
-
-    HTTP = "http"
-    NOT_A_MESSAGE = "not a message"
-    NOT_HTTP = "not http"
-    TOO_LARGE = "too large"
-
-    NAME_NOT_FOUND = "name not found"
-    NAME_UNAVAILABLE = "name look-up unavailable"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    LOST = "lost before the answer"
-    CUT = "cut in the answer"
-    PROXY = "proxy"
-    TIMEOUT = "timeout"
-
-    TLS_INTERCEPTED = "tls intercepted"
-    TLS_UNKNOWN_ISSUER = "tls unknown issuer"
-    TLS_EXPIRED = "tls expired"
-    TLS_NOT_YET_VALID = "tls not yet valid"
-    TLS_WRONG_HOST = "tls wrong host"
-    TLS_CLIENT_CERTIFICATE = "tls client certificate"
-    TLS_NOT_TLS = "tls to a plain port"
-    TLS_OTHER = "tls"
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same run may fare better later, with nothing mended."""
+        return self in (ExitCode.SERVER, ExitCode.NETWORK, ExitCode.RATE)
 
 
 class Phase(Enum):
-    """What an attempt is busy with, worded to follow "while"."""
+    """What a run is busy with, worded to follow "interrupted while"."""
 
-    LOOKING_UP = "looking up the name"
-    CONNECTING = "connecting"
-    TUNNEL = "asking the proxy for a tunnel"
-    TLS = "agreeing on TLS"
-    WAITING = "waiting for the answer"
-    READING = "reading the answer"
-    SLEEPING = "waiting to try again"
+    SETTINGS = "reading the settings"
+    DNS = "resolving the host name"
+    TCP = "connecting"
+    PROXY = "waiting for the proxy"
+    TLS = "waiting for the TLS handshake"
+    WAITING = "waiting for the response"
+    READING = "reading the response"
+    PAUSE = "waiting to retry"
 
 
 class Secret:
@@ -78,32 +56,68 @@ class Secret:
     __slots__ = ("_shows_end", "_value")
 
     def __init__(self, value: str, *, shows_end: bool = True) -> None:
-        self._value = value
-        self._shows_end = shows_end
+        self._value, self._shows_end = value, shows_end
 
     def reveal(self) -> str:
-        """Return the value itself, for the wire and for the filter that hides it."""
+        """Return the value itself, for the wire and for the mask that hides it."""
         return self._value
 
     @property
     def last4(self) -> str | None:
         """The last four characters, where that leaves enough of the value unknown."""
-        is_long = len(self._value) >= MASKABLE_LENGTH
-        return self._value[-4:] if is_long and self._shows_end else None
+        return self._value[-4:] if self._shows_end and len(self._value) >= 12 else None
 
     def __str__(self) -> str:
-        return f"…{self.last4 or ''}"
+        scheme = "Bearer " if self._value.startswith("Bearer ") else ""
+        return f"{scheme}…{self.last4 or ''}"
 
     __repr__ = __str__
 
     def __len__(self) -> int:
         return len(self._value)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
 
-    def __hash__(self) -> int:
-        return hash(self._value)
+class Layer(NamedTuple):
+    """One place that settings are looked for in; of a `.env` also what it looks like."""
+
+    label: str
+    values: Mapping[str, str]
+    text: str | None = None  # None where it is no file
+    lines: Mapping[str, int] = {}  # of each name
+    ignored: Sequence[int] = ()  # lines that are not NAME=value
+    foreign: Collection[str] = ()  # names whose values hold what is set elsewhere
+
+
+class Found(NamedTuple):
+    """A variable's value and the layer that gave it."""
+
+    name: str
+    value: str
+    layer: Layer
+
+    @property
+    def place(self) -> str:
+        line = self.layer.lines.get(self.name)
+        return f"{self.layer.label} line {line}" if line else self.layer.label
+
+    @property
+    def where(self) -> str:
+        if self.layer.label == "--base-url":
+            return self.layer.label
+        return f"{self.name} ({self.place.removeprefix('the ')})"
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.name in self.layer.foreign
+
+    @property
+    def is_in_file(self) -> bool:
+        return self.layer.text is not None
+
+    @property
+    def secret(self) -> Secret:
+        """The value, wrapped; a file shows nothing of one that is set elsewhere."""
+        return Secret(self.value, shows_end=not self.is_foreign)
 
 
 class Credential(NamedTuple):
@@ -112,7 +126,7 @@ class Credential(NamedTuple):
     kind: str  # "api_key" or "auth_token"
     secret: Secret
     name: str  # the variable or header it was read from
-    source: str  # "the environment", ".env (line 3)"
+    source: str  # "the environment", ".env line 3"
 
     @property
     def noun(self) -> str:
@@ -124,11 +138,9 @@ class Settings(NamedTuple):
 
     credential: Credential
     base_url: str
-    base_url_source: str
-    headers: Mapping[str, str | Secret]  # to send as they are, over the tool's own
+    headers: Mapping[str, str | Secret]  # to send over the tool's own; Secret where not to be shown
     warnings: tuple[str, ...] = ()
-    shadowed: str | None = None  # what to try when a different key was passed over
-    suspicion: str | None = None  # what the credential's prefix says against it
+    facts: Mapping[str, str | None] = {}  # for the table of failures
 
 
 class Request(NamedTuple):
@@ -138,25 +150,21 @@ class Request(NamedTuple):
     url: str
     headers: Mapping[str, str | Secret]  # lower-case names
     body: Mapping[str, Any] | None = None
-    data: bytes | None = None  # the body as it was given, to be sent to the letter
+    data: bytes | None = None  # what is sent of the body
+
+    @property
+    def model(self) -> str | None:
+        model = (self.body or {}).get("model")
+        return model if isinstance(model, str) else None
 
 
-class Response(NamedTuple):
-    """Any HTTP answer, good or bad, whose body is still arriving."""
+class Answer(NamedTuple):
+    """Any HTTP answer, good or bad, masked but for its body."""
 
     status: int
     reason: str
     headers: Mapping[str, str]  # lower-case names
-    chunks: Iterator[bytes]
-
-
-class Answer(NamedTuple):
-    """Any HTTP answer, good or bad, whole."""
-
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
     json: Any = None  # None where the body is not JSON
 
     @property
@@ -166,116 +174,113 @@ class Answer(NamedTuple):
         return self.headers.get("request-id") or (body_id if isinstance(body_id, str) else None)
 
 
-class Reply(NamedTuple):
-    """A Messages reply: a JSON object of type `message`, its other fields unchecked."""
+class Failure(Exception):  # noqa: N818 the field's word for it
+    """Why there is no reply; None where something is not known.
 
-    message: Mapping[str, Any]
-    answer: Answer
-    notes: tuple[str, ...] = ()
+    `fault` names a row of the table of failures; None leaves the choice to what was answered.
+    """
 
-
-class Models(NamedTuple):
-    """The models that the credential may use, in the API's order; their fields unchecked."""
-
-    models: tuple[Mapping[str, Any], ...]
-    answer: Answer
-    notes: tuple[str, ...] = ()
-
-
-class Failure(NamedTuple):
-    """Why there is no reply; None where something is not known."""
-
-    fault: Fault
-    message: str = ""  # as the API, the resolver or the TLS library worded it
-    answer: Answer | None = None
-    error_type: str | None = None
-    error_code: str | None = None
-    details: Mapping[str, Any] = {}
-    known: tuple[str, ...] = ()  # only where no rule of the diagnosis could word it
-    hints: tuple[str, ...] = ()
-
-    @property
-    def status(self) -> int | None:
-        return self.answer.status if self.answer else None
-
-
-Outcome = Reply | Models | Failure
-
-
-class PingError(Exception):
-    """Carries a failure from wherever it was noticed to the one place that reports it."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class Journey(NamedTuple):
-    """How far the last attempt got."""
-
-    phase: Phase = Phase.LOOKING_UP
-    sent: bool = False  # whether the credential may have left this machine
-    tried: tuple[str, ...] = ()  # addresses
-    untried: tuple[str, ...] = ()
-    via: str | None = None  # the proxy's host:port
-    has_proxy_login: bool = False
-    attempts: int = 0
-    unfit_wait: float | None = None  # seconds asked for that the deadline forbids
+    def __init__(  # noqa: PLR0913 all that can be known of one
+        self,
+        fault: str | None,
+        message: str = "",  # as the API, the resolver or the TLS library worded it
+        *,
+        answer: Answer | None = None,
+        kind: str | None = None,  # error.type
+        code: str | None = None,  # error.details.error_code
+        known: tuple[str, ...] = (),  # only what no row of the table can word
+        hints: tuple[str, ...] = (),
+        **facts: Any,  # for the table
+    ) -> None:
+        super().__init__(message)
+        self.fault, self.message, self.answer = fault, message, answer
+        self.kind, self.code = kind, code
+        self.known, self.hints, self.facts = known, hints, facts
 
 
 class Retry(NamedTuple):
     """One wait between two attempts."""
 
-    failure: Failure
+    reason: str
     wait: float  # seconds
     attempt: int  # the one that follows
     attempts: int  # at the most
 
 
-class Text(NamedTuple):
-    """What a streamed reply has added to one of its text blocks."""
+class Exchange:
+    """How far the attempts have got; read by the main thread when time is up."""
 
-    block: int
-    text: str
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline  # on time.monotonic's clock
+        self.attempts = 0
+        self.sent = False  # whether any attempt may have sent the credential
+        self.proxy: str | None = None  # its URL, user and password included
+        self.via: str | None = None  # the proxy's host:port
+        self.ca_file: str | None = None  # SSL_CERT_FILE, which alone is trusted then
+        self.silent: list[str] = []  # addresses that did not answer in their time
+        self.refused_wait: float | None = None  # seconds asked for that the deadline forbids
+        self.retries: list[Retry] = []
+        self.earlier: list[dict[Phase, float]] = []  # how long the phases of past attempts took
+        self.rehearsal: Callable[[], None] | None = None  # fails as a simulated connection does
+        self._reset()
 
+    def begin_attempt(self) -> None:
+        """Forget the attempt before, but for its timeline."""
+        if self.attempts:
+            self.earlier.append(self.durations())
+        self.attempts += 1
+        self._reset()
 
-class Timing(NamedTuple):
-    """Where the time of the last attempt went, in seconds; None where it did not get so far."""
+    def _reset(self) -> None:
+        self.address: str | None = None  # the one dialled
+        self.started = time.monotonic()
+        self.moments: list[tuple[Phase, float]] = []  # when each phase began
+        self.finished: float | None = None
+        self.first_text: float | None = None
+        self.answer: Answer | None = None  # status and headers, while the body arrives
+        self.body = bytearray()
+        self.message: Callable[[], Any] = lambda: None  # what a stream adds up to so far
 
-    connect: float | None = None
-    tls: float | None = None
-    first_byte: float | None = None
-    rest: float | None = None
-    first_text: float | None = None  # from the beginning of the attempt
-    total: float = 0.0  # of the whole run
-
-
-class Diagnosis(NamedTuple):
-    """Whose move it is, in words."""
-
-    exit_code: ExitCode
-    headline: str
-    known: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-    key_accepted: bool | None = None
-    retryable: bool = False
-
-
-class Report(NamedTuple):
-    """A whole run, as the renderers need it."""
-
-    outcome: Outcome | None  # None for a dry run
-    diagnosis: Diagnosis
-    request: Request | None = None
-    settings: Settings | None = None
-    journey: Journey = Journey()
-    timing: Timing = Timing()
-    retries: tuple[Retry, ...] = ()
-    notes: tuple[str, ...] = ()
-    ca: str | None = None  # where Python looks for CA certificates
-    simulated: bool = False
+    def enter(self, phase: Phase) -> None:
+        """Note that the attempt has come to the next phase."""
+        self.moments.append((phase, time.monotonic()))
+        self.finished = None
 
     @property
-    def answer(self) -> Answer | None:
-        """The last answer that came, whatever it said."""
-        return None if self.outcome is None else self.outcome.answer
+    def phase(self) -> Phase:
+        return self.moments[-1][0] if self.moments else Phase.SETTINGS
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def durations(self) -> dict[Phase, float]:
+        """Return the seconds that each phase of the attempt took; the last may go on."""
+        moments = list(self.moments)  # the other thread may be adding to them
+        ends = [moment for _, moment in moments[1:]] + [self.finished or time.monotonic()]
+        return {phase: end - begun for (phase, begun), end in zip(moments, ends, strict=False)}
+
+
+class Report:
+    """A whole run, filled as things become known."""
+
+    def __init__(self, timeout: float, *, simulated: str | None = None) -> None:
+        self.started = time.monotonic()
+        self.timeout = timeout  # seconds
+        self.simulated = simulated
+        self.settings: Settings | None = None
+        self.request: Request | None = None
+        self.exchange = Exchange(self.started + timeout)
+        self.answer: Answer | None = None  # the last one that came, whatever it said
+        self.failure: Failure | None = None  # what is certain, while more is looked up
+        self.warnings: list[str] = []
+        self.total = 0.0  # seconds
+        # The verdict.
+        self.exit_code = ExitCode.INTERNAL
+        self.fault: str | None = None  # the row of the table of failures
+        self.speaker: str | None = None  # who answered: "api", "edge", "gateway", "way"
+        self.key_accepted: bool | None = None
+        self.headline = "a bug in claude-ping"
+        self.explanation: tuple[str, ...] = ()
+        self.hints: tuple[str, ...] = ()

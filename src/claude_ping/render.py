@@ -2,349 +2,248 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import urlsplit
 
-from claude_ping.records import ExitCode, Models, Reply, Report, Retry, Timing
+from claude_ping import __version__
+from claude_ping.records import DEFAULT_BASE_URL, Credential, ExitCode, Phase, Report, Retry
+from claude_ping.screen import inline, visible
 
 Paint = Callable[[str, str], str]
 
-_COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
-BAR = 30  # columns of the timeline, where there is so much room
-
-# Control characters, lone surrogates and whatever turns the direction of text around.
-_INVISIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# The fields of a block that hold its text; anything else is shown as JSON.
-_TEXT_FIELDS = {"text": "text", "thinking": "thinking"}
-_OPAQUE_TYPES = ("redacted_thinking",)
-_HEADING_FIELDS = ("name", "id", "tool_use_id")
-_QUIET_FIELDS = ("type", "signature", "citations", "encrypted_content", "caller")
+BAR = 30  # columns of the timeline
+MAX_BODY = 2000  # characters of the request that -v shows
+_PHASES = ("settings", "DNS", "TCP", "proxy", "TLS", "waiting", "download", "pause")
+_LABELS = dict(zip(Phase, _PHASES, strict=True))
 
 
-class Look(NamedTuple):
-    """How the stream that is written to shows things."""
-
-    paint: Paint
-    width: int | None = None  # columns to wrap at; None leaves lines whole
-
-
-def plain(_style: str, text: str) -> str:
-    """Leave the text as it is."""
-    return text
-
-
-def ansi(style: str, text: str) -> str:
-    """Colour the text."""
-    return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m"
-
-
-def visible(text: str) -> str:
-    """Show control characters other than newline and tab as escapes."""
-    return _INVISIBLE.sub(lambda match: repr(match[0])[1:-1], text)
-
-
-def success(reply: Reply, report: Report, look: Look, *, is_text_shown: bool = False) -> str:
+def success(report: Report, paint: Paint) -> str:
     """Return the whole report of a reply, or what is left of it when its text was streamed."""
-    answer, message = reply.answer, reply.message
-    status = inline(f"{answer.status} {answer.reason}".strip())
+    answer, request, settings = report.answer, report.request, report.settings
+    if answer is None or request is None or settings is None:
+        return ""
+    message, seconds = answer.json, first_text(report)
+    is_usual = report.simulated or settings.base_url == DEFAULT_BASE_URL
     rows = {
-        "model": message.get("model"),
-        "stop_reason": message.get("stop_reason"),
-        "stop_sequence": message.get("stop_sequence"),
+        "url": None if is_usual else request.url,
+        "key": f"{settings.credential.secret} ({origin(settings.credential)})",
+        "organization": answer.headers.get("anthropic-organization-id"),
+        **{name: message.get(name) for name in ("model", "stop_reason", "stop_sequence")},
         "usage": usage(message.get("usage")),
+        "first text": None if seconds is None else f"{seconds:.2f} s",
         "request-id": answer.request_id,
     }
-    shown = {
-        name: value for name, value in rows.items() if value is not None or name == "stop_reason"
-    }
-    lines = [
-        *([] if is_text_shown else [origin_line(report, look)]),
-        f"{look.paint('good', f'✓ {status}')} in {report.timing.total:.2f} s",
-        *(f"  {look.paint('dim', f'{name:13}')} {inline(value)}" for name, value in shown.items()),
-    ]
-    for block in blocks(message.get("content")):
-        if not (is_text_shown and isinstance(block, dict) and block.get("type") == "text"):
-            lines += ["", *block_lines(block, look)]
+    lines = [f"{paint('good', f'✓ {report.headline}')} in {report.total:.2f} s"]
+    lines += [f"  {name:13} {inline(value)}" for name, value in rows.items() if value is not None]
+    if request.method == "GET":
+        return "\n".join([*lines, "", *models(message["data"])])
+    content = message.get("content") or []
+    for block in content if isinstance(content, list) else [content]:
+        if seconds is None or not (isinstance(block, dict) and block.get("type") == "text"):
+            lines += ["", *block_lines(block, paint)]
     return "\n".join(lines)
 
 
-def models(found: Models, report: Report, look: Look) -> str:
-    """Return the list of models, in the API's order."""
-    count = f"{len(found.models)} model{'' if len(found.models) == 1 else 's'}"
-    status = inline(f"{found.answer.status} {found.answer.reason}".strip())
-    mark = look.paint("good", f"✓ {status}")
-    lines = [origin_line(report, look), f"{mark} in {report.timing.total:.2f} s, {count}"]
-    rows = [_model_row(model) for model in found.models]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        lines.append("  " + "  ".join([*cells, look.paint("warn", row[4])]).rstrip())
-    if found.answer.request_id:
-        lines.append(look.paint("dim", f"  request-id {inline(found.answer.request_id)}"))
-    return "\n".join(lines)
+def origin(credential: Credential) -> str:
+    """Say which variable holds the credential, and where that was set."""
+    word = " from" if credential.source == "the environment" else ","
+    return inline(f"{credential.name}{word} {credential.source}")
 
 
-def _model_row(model: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    """Return id, name, day of creation, sizes, and what its lifecycle says against it."""
-    created = model.get("created_at")
-    day = created[:10] if isinstance(created, str) and not created.startswith("1970-") else ""
-    context, output = model.get("max_input_tokens"), model.get("max_tokens")
-    sizes = [f"{_size(context)} in"] if context else []
-    sizes += [f"{_size(output)} out"] if output else []
-    lifecycle, retires = model.get("lifecycle"), model.get("retires_at")
-    against = inline(lifecycle) if lifecycle not in (None, "active") else ""
-    if isinstance(retires, str):
-        against = f"{against or 'retiring'}, retires {inline(retires[:10])}"
-    return (
-        inline(model.get("id", "")),
-        inline(model.get("display_name", "")),
-        inline(day),
-        ", ".join(sizes),
-        against,
-    )
+def first_text(report: Report) -> float | None:
+    """Return after how many seconds the first text of a stream came."""
+    exchange = report.exchange
+    return exchange.first_text and exchange.first_text - exchange.started
 
 
-def _size(tokens: object) -> str:
-    if not isinstance(tokens, int) or tokens >= 10**12:
-        text = inline(tokens)
-        return text if len(text) <= 12 else f"{text[:12]}…"
-    if tokens >= 1_000_000:
-        return f"{tokens / 1_000_000:g}M"
-    return f"{tokens / 1000:g}k"
+def timestamp(form: str = "%Y-%m-%d %H:%M:%S UTC") -> str:
+    """Return the time of day in UTC."""
+    return time.strftime(form, time.gmtime())
 
 
-def origin_line(report: Report, look: Look) -> str:
-    """Return the first line of a report."""
-    return "\n".join(wrapped(origin(report), "", "  ", look, "dim"))
-
-
-def heading(kind: str, look: Look) -> str:
-    """Return the line over a content block."""
-    return f"  {look.paint('bold', kind)}"
-
-
-def origin(report: Report) -> str:
-    """Say what was sent where, and with which credential."""
-    request, settings = report.request, report.settings
-    if request is None or settings is None:
-        return ""
-    credential = settings.credential
-    return (
-        f"{request.method} {request.url}   {credential.noun} {credential.secret}"
-        f" from {credential.source}"
-    )
-
-
-def inline(value: object) -> str:
-    """Show any value in one line."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+def models(found: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each model, in the API's order."""
+    names = ("id", "display_name", "created_at", "lifecycle")
+    rows = [[inline(model.get(name) or "") for name in names] for model in found]
+    ids, titles = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    for name, title, created, lifecycle in rows:
+        more = "" if lifecycle == "active" else lifecycle
+        yield f"  {name:{ids}}  {title:{titles}}  {created[:10]}  {more}".rstrip()
 
 
 def usage(counts: object) -> str | None:
     """Show the token counts: input, cache and output, and how much of it was thinking."""
     if not isinstance(counts, dict):
         return None if counts is None else inline(counts)
-    cache = [
-        f"{_count(counts.get(f'cache_{kind}_input_tokens'))} cache {kind}"
-        for kind in ("read", "creation")
-        if counts.get(f"cache_{kind}_input_tokens")
-    ]
+    cached = {kind: counts.get(f"cache_{kind}_input_tokens") for kind in ("read", "creation")}
+    cache = " + ".join(f"{_count(count)} cache {kind}" for kind, count in cached.items() if count)
     details = counts.get("output_tokens_details")
     thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
-    return (
-        _count(counts.get("input_tokens"))
-        + (f" input (+ {' + '.join(cache)})" if cache else " input")
-        + f", {_count(counts.get('output_tokens'))} output tokens"
-        + (f" ({_count(thinking)} thinking)" if thinking else "")
-    )
+    given = f"{_count(counts.get('input_tokens'))} input" + (f" (+ {cache})" if cache else "")
+    made = f"{_count(counts.get('output_tokens'))} output tokens"
+    return f"{given}, {made}" + (f" ({_count(thinking)} thinking)" if thinking else "")
 
 
 def _count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else inline(value)
 
 
-def blocks(content: object) -> Iterator[Any]:
-    """Yield the content blocks, or whatever stands in their place."""
-    if isinstance(content, list):
-        yield from content
-    elif content is not None:
-        yield content
-
-
-def block_lines(block: object, look: Look) -> Iterator[str]:
+def block_lines(block: object, paint: Paint) -> Iterator[str]:
     """Yield a heading and the block's text behind a gutter, so it can't pass for ours."""
-    if not isinstance(block, dict):
-        yield "  (not a content block)"
-        yield from gutter(_json(block), look)
+    fields = block if isinstance(block, dict) else {"type": "(not a content block)", "value": block}
+    names = [name for name in ("type", "name", "id", "tool_use_id") if name in fields]
+    kind = fields.get("type")
+    text = fields.get(kind) if kind in ("text", "thinking") else None
+    title = " ".join(inline(fields[name]) for name in names) or "(no type)"
+    yield f"  {paint('bold', title)}" + (" (empty)" if text == "" else "")
+    if not isinstance(text, str) and kind != "redacted_thinking":
+        rest = {name: value for name, value in fields.items() if name not in names}
+        text = json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
+    for line in visible(str(text)).split("\n") if text else ():
+        yield f"  {paint('dim', '│')} {line}".rstrip()
+
+
+def failure(report: Report, paint: Paint) -> str:
+    """Return headline, ladder, what is known, the hints, and what support will ask for."""
+    if report.exit_code is ExitCode.INTERRUPTED:
+        return inline(report.headline)
+    lines = [f"{paint('bad', '✗')} {inline(report.headline)}"]
+    if report.exchange.attempts:
+        lines.append(f"  {'  '.join(ladder(report, paint))}")
+    lines += [f"  {inline(line)}" for line in report.explanation]
+    lines += [f"  • {inline(line)}" for line in report.hints]
+    return "\n".join([*lines, *_trailer(report)])
+
+
+def ladder(report: Report, paint: Paint) -> Iterator[str]:
+    """Yield how far the exchange got, rung by rung, and what became of the key."""
+    exchange, answer = report.exchange, report.answer
+    good, bad = paint("good", "✓"), paint("bad", "✗")
+    # Where there is a proxy, TCP leads to it.
+    reached = [Phase.TCP if at is Phase.PROXY else at for at, _ in exchange.moments]
+    last = reached[-1] if reached else Phase.SETTINGS
+    hop = ("proxy", exchange.via) if exchange.via else ("TCP", None if answer else exchange.address)
+    rungs = {Phase.DNS: ("DNS", ""), Phase.TCP: hop, Phase.TLS: ("TLS", "")}
+    for phase, (name, where) in rungs.items():
+        if phase in reached:
+            yield f"{name} {bad if phase is last else good} {inline(where or '')}".rstrip()
+    if report.speaker == "api":
+        yield f"API {good}"
+    elif answer and report.request:
+        host = urlsplit(report.request.url).netloc if report.speaker == "gateway" else ""
+        yield f"API {bad} {host}".rstrip()
+    elif last is Phase.WAITING:
+        yield f"API ? waited {exchange.durations()[last]:.1f} s"
+    yield from _key_rungs(report, good, bad)
+
+
+def _key_rungs(report: Report, good: str, bad: str) -> Iterator[str]:
+    is_post = report.request is not None and report.request.method == "POST"
+    if report.key_accepted:
+        yield from (f"key {good}", f"{'message' if is_post else 'list'} {bad}")
+    elif report.key_accepted is False and report.settings:
+        credential = report.settings.credential
+        length = len(credential.secret)
+        yield f"key {bad} {credential.secret} ({length} characters, {origin(credential)})"
+    elif not report.exchange.sent:
+        yield "key not sent"
+    else:
+        fate = ", may be billed" if is_post else ""
+        yield "key sent, not judged" if report.answer else f"key sent{fate}"
+
+
+def _trailer(report: Report) -> Iterator[str]:
+    """Yield what a pipeline's log and support need."""
+    request, answer, exchange = report.request, report.answer, report.exchange
+    end = f"exit {report.exit_code.value} ({report.exit_code.name.lower()}: {report.fault})"
+    if request is None or not exchange.attempts:
+        yield f"  {end}"
         return
-    kind = inline(block.get("type"))
-    names = [inline(block[name]) for name in _HEADING_FIELDS if isinstance(block.get(name), str)]
-    field = _TEXT_FIELDS.get(kind)
-    text = block.get(field) if field else None
-    is_empty = isinstance(text, str) and not text
-    yield f"{heading(' '.join([kind, *names]), look)}{' (empty)' if is_empty else ''}"
-    if kind in _OPAQUE_TYPES:
-        return
-    if not isinstance(text, str):
-        hidden = {*_QUIET_FIELDS, *_HEADING_FIELDS} if names else _QUIET_FIELDS
-        rest = {name: value for name, value in block.items() if name not in hidden}
-        text = _json(rest) if rest else ""
-    if text:
-        yield from gutter(text, look)
+    organization = answer and answer.headers.get("anthropic-organization-id")
+    request_id = answer and answer.request_id
+    asked = [f"{request.method} {request.url}", request.model]
+    asked += [organization and f"organization {organization}"]
+    told = [request_id and f"request-id {request_id}", timestamp()]
+    if exchange.attempts > 1:
+        told += [f"{exchange.attempts} attempts, {report.total:.1f} s"]
+    for parts in (asked, [*told, end]):
+        yield f"  {' · '.join(inline(part) for part in parts if part)}"
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def gutter(text: str, look: Look) -> Iterator[str]:
-    """Yield remote text line by line behind a bar, folded to the terminal if it is one."""
-    for line in visible(text).split("\n"):
-        for part in fold(line, look.width - 4) if look.width else [line]:
-            yield f"  {look.paint('dim', '│')} {part}".rstrip()
-
-
-def fold(line: str, columns: int) -> Iterator[str]:
-    """Break a line at its blanks, or within a word that is too long, by the room that it takes."""
-    start = used = 0
-    blank = -1
-    for position, character in enumerate(line):
-        room = _room(character)
-        if used + room > columns and position > start:
-            stop = blank + 1 if blank >= start else position
-            yield line[start:stop]
-            start = stop
-            used = sum(map(_room, line[start:position]))
-        used += room
-        if character == " ":
-            blank = position
-    yield line[start:]
-
-
-def _room(character: str) -> int:
-    if character < "\u0300":
-        return 1
-    import unicodedata  # noqa: PLC0415 only for what is not Latin, on a terminal
-
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def failure(report: Report, look: Look) -> str:
-    """Return headline, what is known, the hints, and what support will ask for."""
-    diagnosis = report.diagnosis
-    if diagnosis.exit_code is ExitCode.INTERRUPTED:
-        return diagnosis.headline
-    lines = [*wrapped(inline(diagnosis.headline), "✗ ", "  ", look, "bad")]
-    for known in diagnosis.known:
-        lines += wrapped(inline(known), "  ", "  ", look)
-    for hint in diagnosis.hints:
-        lines += wrapped(inline(hint), "  • ", "    ", look)
-    trail = []
-    if report.request:
-        trail.append(inline(origin(report)))
-    if report.answer and report.answer.request_id:
-        trail.append(f"request-id {inline(report.answer.request_id)}")
-    if report.journey.attempts > 1:
-        trail.append(f"{report.journey.attempts} attempts in {report.timing.total:.1f} s")
-    for line in trail:
-        lines += wrapped(line, "  ", "  ", look, "dim")
-    return "\n".join(lines)
-
-
-def details(report: Report, look: Look) -> Iterator[str]:
-    """Yield headers both ways, the way there, and where the time of the last attempt went."""
-    request, answer, journey = report.request, report.answer, report.journey
+def details(report: Report, client: Mapping[str, str], paint: Paint) -> Iterator[str]:
+    """Yield what a bug report needs: both messages, the way there, and where the time went."""
+    request, answer, exchange = report.request, report.answer, report.exchange
     if request:
-        yield look.paint("bold", f"  > {request.method} {request.url}")
-        yield from _header_lines(request.headers, ">", look)
+        mark = ">" if exchange.sent else " "
+        head = f"{request.method} {request.url}"
+        yield paint("bold", inline(f"> {head}" if exchange.sent else f"(not sent) {head}"))
+        for name, value in request.headers.items():
+            yield inline(f"{mark} {name}: {value}")
+        if body := inline(request.body or ""):
+            yield f"{mark} {body[:MAX_BODY]}{'…' if len(body) > MAX_BODY else ''}"
     if answer:
-        yield look.paint("bold", f"  < {answer.status} {inline(answer.reason)}")
-        cookie = {"set-cookie": "…"} if "set-cookie" in answer.headers else {}
-        yield from _header_lines({**answer.headers, **cookie}, "<", look)
-    rows = {
-        "attempts": f"{journey.attempts}{_waits(report.retries)}",
-        "address": ", ".join(journey.tried),
-        "proxy": journey.via or "none",
-        "CA": report.ca,
-    }
-    for name, value in rows.items():
-        if value:
-            yield f"  {look.paint('dim', f'{name:10}')} {inline(value)}"
-    yield from _timeline(report.timing, look)
+        yield paint("bold", inline(f"< {answer.status} {answer.reason}".rstrip()))
+        for name, value in answer.headers.items():
+            yield inline(f"< {name}: {'…' if name == 'set-cookie' else value}")
+    if request:
+        is_https = request.url.startswith("https:")
+        authorities = " · CA " + (exchange.ca_file or "the system's") if is_https else ""
+        yield inline(f"  proxy {exchange.via or 'none'}{authorities}")
+    yield from _timeline(report, paint)
+    versions = [f"claude-ping {__version__}", f"Python {client['python']}", client["openssl"]]
+    yield f"  {' · '.join([*versions, client['platform'], timestamp()])}"
 
 
-def _waits(retries: tuple[Retry, ...]) -> str:
-    waits = [f"{_reason(notice)}, then {notice.wait:.1f} s of waiting" for notice in retries]
-    return f" ({'; '.join(waits)})" if waits else ""
+def _timeline(report: Report, paint: Paint) -> Iterator[str]:
+    """Draw one bar a phase, scaled to the whole run, each beginning where the last one ended."""
+    exchange, begun, scale = report.exchange, 0.0, BAR / (report.total or 1)
+    attempts = [*exchange.earlier, exchange.durations()]
+    is_cut = report.speaker is None or report.exit_code is ExitCode.NETWORK
+    failed = exchange.phase if is_cut and report.exit_code is not ExitCode.OK else None
+    for number, phases in enumerate(attempts, 1):
+        label = f"attempt {number}"
+        for phase, seconds in phases.items():
+            start = min(round(begun * scale), BAR - 1)
+            length = min(round(seconds * scale), BAR - start)
+            bar = f"{' ' * start}{'▇' * length or '▏'}".ljust(BAR)
+            row = f"{_LABELS[phase]:9} {bar} {seconds:7.3f} s"
+            is_failed = phase is failed and number == len(attempts)
+            yield f"  {label:10} {paint('bad', f'{row}  ✗') if is_failed else row}"
+            label, begun = "", begun + seconds
 
 
-def _header_lines(headers: Mapping[str, object], mark: str, look: Look) -> Iterator[str]:
-    for name, value in headers.items():
-        yield f"  {look.paint('dim', mark)} {inline(name)}: {inline(str(value))}"
-
-
-def _timeline(timing: Timing, look: Look) -> Iterator[str]:
-    """Draw one bar per phase, each beginning where the one before ended."""
-    phases = {
-        "connect": timing.connect,
-        "TLS": timing.tls,
-        "first byte": timing.first_byte,
-        "rest": timing.rest,
-    }
-    known = {name: seconds for name, seconds in phases.items() if seconds is not None}
-    columns = max(min(BAR, (look.width or 80) - 24), 5)
-    whole, passed = sum(known.values()) or 1.0, 0.0
-    for name, seconds in known.items():
-        start, end = (round(columns * moment / whole) for moment in (passed, passed + seconds))
-        bar = " " * min(start, columns - 1) + "▇" * max(end - start, 1)
-        passed += seconds
-        label, shown = look.paint("dim", f"{name:10}"), look.paint("good", f"{bar:{columns}}")
-        yield f"  {label} {shown} {seconds:.3f} s"
-    yield f"  {look.paint('dim', 'total     ')} {'':{columns}} {timing.total:.3f} s"
-
-
-def wrapped(text: str, first: str, rest: str, look: Look, style: str | None = None) -> list[str]:
-    """Break a line at blanks where the stream has a width; never inside a URL."""
-    lines = [first + text]
-    if look.width:
-        import textwrap  # noqa: PLC0415 only for terminals
-
-        lines = (
-            textwrap.wrap(
-                text,
-                look.width,
-                initial_indent=first,
-                subsequent_indent=rest,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            or lines
-        )
-    return [look.paint(style, line) for line in lines] if style else lines
-
-
-def note(kind: str, text: str, look: Look) -> str:
-    """Return a line beside the report: a note, or a warning."""
-    styles = {"note": "dim", "warning": "warn"}
-    return "\n".join(wrapped(f"{kind}: {inline(text)}", "", "  ", look, styles[kind]))
-
-
-def retry(notice: Retry, look: Look) -> str:
+def retry(notice: Retry) -> str:
     """Announce a wait."""
-    text = (
-        f"{_reason(notice)}: waiting {notice.wait:.1f} s,"
-        f" then attempt {notice.attempt} of {notice.attempts}"
-    )
-    return "\n".join(wrapped(text, "", "  ", look))
+    attempt = f"attempt {notice.attempt} of {notice.attempts}"
+    return inline(f"{notice.reason}; retrying in {notice.wait:.1f} s ({attempt})")
 
 
-def _reason(notice: Retry) -> str:
-    status, kind = notice.failure.status, notice.failure.error_type or ""
-    if status is None:
-        return f"connection {notice.failure.fault.value}"
-    return inline(f"{status} {kind}".strip())
+def in_words(seconds: float) -> str:
+    """Say how long, as people do."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def exhausted_limits(headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield the rate limits of which nothing is left, and when they are reset (RFC 3339)."""
+    from datetime import UTC, datetime  # noqa: PLC0415 for this line alone
+
+    for header, value in headers.items():
+        name = header.removeprefix("anthropic-ratelimit-").removesuffix("-remaining")
+        if value != "0" or header != f"anthropic-ratelimit-{name}-remaining":
+            continue
+        most = headers.get(f"anthropic-ratelimit-{name}-limit", "?")
+        reset = ""
+        with contextlib.suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(headers.get(f"anthropic-ratelimit-{name}-reset", ""))
+            seconds = max(moment.timestamp() - time.time(), 0)
+            day = f"on {moment.astimezone(UTC):%d %B %Y}".replace(" 0", " ")
+            hour = f"{moment.astimezone(UTC):%H:%M:%S} UTC (in {in_words(seconds)})"
+            reset = f"; resets {day if seconds > 86_400 else hour}"
+        yield f"{name.replace('-', ' ').capitalize()}: 0 of {most} left{reset}."

@@ -2,203 +2,123 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import math
 import os
 import re
 import socket
 import ssl
+import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 from urllib.error import URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from claude_ping.checks import is_loopback, refuse
-from claude_ping.records import (
-    Failure,
-    Fault,
-    Journey,
-    Phase,
-    PingError,
-    Request,
-    Response,
-    Secret,
-    Timing,
-)
+from claude_ping.records import Answer, Exchange, Failure, Phase, Request, Secret
 
 MAX_BODY = 32 << 20  # bytes
 CHUNK = 1 << 16  # bytes
+ADDRESS_TIMEOUT = 5.0  # seconds; what official SDKs give an address, too
 
 
-class Route(NamedTuple):
-    """How the host is reached."""
-
-    url: str
-    proxy: str | None = None  # as urllib wants it, user and password included
-    via: str | None = None  # the proxy's host:port
-
-
-def proxy_secrets() -> Iterator[Secret]:
-    """Yield what must not be shown of the proxies configured, in each form it may be echoed."""
-    for proxy in urllib.request.getproxies().values():
-        userinfo = proxy.rpartition("@")[0].rpartition("//")[2]
-        for form in {userinfo, unquote(userinfo)}:
-            yield Secret(form, shows_end=False)
-            yield Secret(form.partition(":")[2], shows_end=False)
-
-
-def find_route(url: str) -> Route:
-    """Decide on the proxy as urllib would, but never for loopback; refuse an unusable one."""
-    parts = urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if is_loopback(parts.hostname) or not proxy or urllib.request.proxy_bypass(parts.netloc):
-        return Route(url)
-    scheme, separator, rest = proxy.rpartition("://")
-    address = rest.rpartition("@")[2].rstrip("/")
-    variable = f"{parts.scheme.upper()}_PROXY"
-    if separator and scheme.lower() != "http":
-        refuse(
-            f"the proxy {scheme}://{address} ({variable}) is of a kind that urllib cannot use",
-            f"urllib speaks plain HTTP to proxies: {variable}=http://host:port",
-            f"Or go without one: NO_PROXY={parts.hostname}",
-        )
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:/?#@\s]+)(?::(\d{1,5}))?", address)
-    if not match or not 1 <= int(match[2] or 1) <= 65535:
-        refuse(
-            f"the proxy of {variable} has a bad host or port (not shown: it may hold a password)",
-            "Write it as http://host:port; # / and @ in a password as %23 %2F and %40",
-        )
-    # http.client takes the port of the scheme asked for where the proxy names none.
-    return Route(url, proxy, address if match[2] else f"{address}:443")
-
-
-class Trace:
-    """How far the attempt under way has got; read from another thread when time is up."""
-
-    def __init__(self, route: Route, deadline: float) -> None:
-        self.route = route
-        self.deadline = deadline  # on time.monotonic's clock
-        self.attempts = 0
-        self.unfit_wait: float | None = None  # seconds asked for that the deadline forbids
-        self.sent = False  # whether any attempt may have sent the credential
-        self._reset()
-
-    def _reset(self) -> None:
-        self.phase = Phase.LOOKING_UP
-        self.addresses: list[str] = []
-        self.tried = 0
-        self.started = time.monotonic()
-        self.dialled: float | None = None
-        self.connected: float | None = None
-        self.answered: float | None = None
-        self.finished: float | None = None
-        self.response: Response | None = None
-        self.partial: Callable[[], Any] = lambda: None  # the message so far, of a stream
-        self.first_text: float | None = None
-
-    def begin_attempt(self) -> None:
-        """Forget the attempt before."""
-        self._reset()
-        self.attempts += 1
-
-    @property
-    def remaining(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - time.monotonic()
-
-    def dial(self, address: tuple[str, int], *_: object) -> socket.socket:
-        """Connect to the first address that answers, as socket.create_connection does."""
-        try:
-            found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a label that is empty or longer than 63 characters
-            raise socket.gaierror(socket.EAI_NONAME, "not a valid host name") from error
-        self.phase = Phase.CONNECTING
-        self.addresses = [str(sockaddr[0]) for *_, sockaddr in found]
-        failure = OSError("the name has no address")
-        for family, kind, protocol, _name, sockaddr in found:
-            self.tried += 1
-            try:
-                return self._connect(socket.socket(family, kind, protocol), sockaddr)
-            except OSError as error:
-                failure = error
-        raise failure
-
-    def _connect(self, sock: socket.socket, sockaddr: Any) -> socket.socket:
-        try:
-            # Zero would mean non-blocking.
-            sock.settimeout(max(self.remaining, 0.001))
-            sock.connect(sockaddr)
-        except BaseException:
-            sock.close()
-            raise
-        self.dialled = time.monotonic()
-        self.phase = Phase.TLS if self.route.url.startswith("https:") else Phase.WAITING
-        return sock
-
-    def journey(self) -> Journey:
-        """Return what is known so far of the way there."""
-        return Journey(
-            self.phase,
-            self.sent,
-            tuple(self.addresses[: self.tried]),
-            tuple(self.addresses[self.tried :]),
-            self.route.via,
-            "@" in (self.route.proxy or ""),
-            self.attempts,
-            self.unfit_wait,
-        )
-
-    def timing(self, total: float) -> Timing:
-        """Return the seconds of each phase; `total` is the whole run's."""
-        https = self.route.url.startswith("https:")
-        return Timing(
-            connect=_between(self.started, self.dialled),
-            tls=_between(self.dialled, self.connected) if https else None,
-            first_byte=_between(self.connected, self.answered),
-            rest=_between(self.answered, self.finished),
-            first_text=_between(self.started, self.first_text),
-            total=total,
-        )
-
-
-def _between(earlier: float | None, later: float | None) -> float | None:
-    return None if earlier is None or later is None else later - earlier
+def _connected(sock: socket.socket, sockaddr: Any, timeout: float) -> socket.socket:
+    try:
+        sock.settimeout(max(timeout, 0.001))  # zero would mean non-blocking
+        sock.connect(sockaddr)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class _Response(http.client.HTTPResponse):
-    """Passes over every interim answer; http.client itself knows only 100."""
+    """Passes over every interim answer, and reads what a proxy says when it refuses."""
+
+    def __init__(self, sock: socket.socket, *args: Any, exchange: Exchange, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.exchange = exchange
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
+            if self.exchange.phase is Phase.PROXY and status != 200:
+                offers = http.client.parse_headers(self.fp).get_all("proxy-authenticate", [])
+                has_login = "@" in (self.exchange.proxy or "")
+                raise _refusal(status, reason, ", ".join(offers), has_login=has_login)
             if not 102 <= status < 200:
                 return version, status, reason
             http.client.parse_headers(self.fp)
 
 
+def _refusal(status: int, reason: str, offers: str, *, has_login: bool) -> Failure:
+    """Name a proxy's refusal of CONNECT by its status."""
+    fault = "proxy down" if status >= 500 else "proxy refused"
+    schemes = re.findall(r"(?:^|,) *([A-Za-z][\w-]*)(?= |,|$)", offers)
+    names = {scheme.lower() for scheme in schemes}
+    takes_no_password = names and names <= {"negotiate", "ntlm", "kerberos"}
+    is_login_missing = not has_login and (not names or "basic" in names)
+    # Before 3.12 http.client asks in HTTP/1.0; but a 403 is the proxy's policy.
+    is_too_old = sys.version_info < (3, 12) and status != 403
+    return Failure(
+        "proxy password" if status == 407 else fault,
+        f"{status} {reason.strip()}".strip(),
+        proxy_offers=", ".join(schemes) or None,
+        proxy_negotiates="" if takes_no_password else None,
+        proxy_login="" if has_login and not takes_no_password else None,
+        proxy_basic="" if is_login_missing else None,
+        http10="" if is_too_old else None,
+        python=sys.version.split()[0],
+    )
+
+
 class _Connection(http.client.HTTPConnection):
-    """Tells its trace how far it got."""
+    """Tells its exchange how far it got."""
 
-    response_class = _Response
+    next_phase = Phase.WAITING  # when TCP stands, or the proxy's tunnel
+    _tunnel_host: str | None
 
-    def __init__(self, host: str, *, trace: Trace, **options: Any) -> None:
+    def __init__(self, host: str, *, exchange: Exchange, **options: Any) -> None:
         super().__init__(host, **options)
-        self.trace = trace
+        self.exchange = exchange
+        self.response_class = partial(_Response, exchange=exchange)  # type: ignore[assignment]
         # The one seam through which the look-up and each address tried can be seen.
-        self._create_connection = trace.dial
+        self._create_connection = self._dial
+
+    def _dial(self, address: tuple[str, int], *_: object) -> socket.socket:
+        """Connect to the first address that answers; none but the last may use up the time."""
+        exchange = self.exchange
+        exchange.enter(Phase.DNS)
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        exchange.enter(Phase.TCP)
+        failure = OSError("the name has no address")
+        for number, (*kind, _name, sockaddr) in enumerate(found, 1):
+            exchange.address = str(sockaddr[0])
+            longest = math.inf if number == len(found) else ADDRESS_TIMEOUT
+            try:
+                sock = _connected(socket.socket(*kind), sockaddr, min(exchange.remaining, longest))
+            except OSError as error:
+                failure = error
+                if isinstance(error, TimeoutError):
+                    exchange.silent.append(exchange.address)
+            else:
+                sock.settimeout(max(exchange.remaining, 0.001))
+                exchange.enter(Phase.PROXY if self._tunnel_host else self.next_phase)
+                return sock
+        raise failure
 
     def connect(self) -> None:
         super().connect()
-        self.trace.connected = time.monotonic()
-        self.trace.phase = Phase.WAITING
-        self.trace.sent = True  # or about to be: what is in doubt counts as sent
+        self.exchange.enter(Phase.WAITING)
+        self.exchange.sent = True  # or about to be: what is in doubt counts as sent
 
     def _tunnel(self) -> None:
-        self.trace.phase = Phase.TUNNEL
         super()._tunnel()  # type: ignore[misc]
-        self.trace.phase = Phase.TLS
+        self.exchange.enter(self.next_phase)
 
     def request(self, *args: Any, **options: Any) -> None:
         try:
@@ -206,169 +126,191 @@ class _Connection(http.client.HTTPConnection):
         except (ConnectionError, ssl.SSLEOFError):
             # Why it closed before it had read everything, "too large" or "no client
             # certificate", may be there to be read.
-            if self.trace.connected is None:
+            if self.exchange.phase is not Phase.WAITING:
                 raise
 
 
 class _TLSConnection(_Connection, http.client.HTTPSConnection):
-    pass
+    next_phase = Phase.TLS
+
+
+class _TLSSocket(ssl.SSLSocket):
+    """Looks at the certificate that a failed handshake was presented, which ssl itself forgets."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 ssl's signature
+        try:
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError as error:
+            presented: dict[str, Any] = {}
+            # A private interface, and not in every Python.
+            with contextlib.suppress(AttributeError, LookupError, TypeError):
+                presented = self._sslobj.get_unverified_chain()[0].get_info()  # type: ignore[attr-defined]
+            self.close()
+            raise _distrust(error, presented, self.context) from error
+
+
+_CERTIFICATE_FAULTS = {
+    9: "TLS not yet valid",
+    10: "TLS expired",
+    62: "TLS wrong host",
+    64: "TLS wrong host",
+}
+_ROOT_MISSING = (2, 19, 20, 21)  # OpenSSL's codes where the issuer is what is not trusted
+
+
+def _distrust(
+    error: ssl.SSLCertVerificationError, presented: dict[str, Any], context: ssl.SSLContext
+) -> Failure:
+    """Say what is wrong with the certificate presented; empty if it could not be read."""
+    from claude_ping.render import in_words  # noqa: PLC0415 only when something failed
+
+    code = error.verify_code
+    facts: dict[str, Any] = {"untrusted": error.verify_message, "issuer_unknown": ""}
+    if presented and code in _ROOT_MISSING:
+        issuer = dict(pair for name in presented["issuer"] for pair in name)
+        name = issuer.get("commonName") or issuer.get("organizationName") or "nobody named"
+        facts = {"untrusted": f'issued by "{name}"'}
+    elif presented and code == 10:
+        past = time.time() - ssl.cert_time_to_seconds(presented["notAfter"])
+        age = "1 day" if 1 <= past / 86_400 < 2 else in_words(past)
+        facts["expired"] = f"{age} ago" if past > 0 else None
+    elif presented and code == 9:
+        begin = ssl.cert_time_to_seconds(presented["notBefore"])
+        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(begin))
+        facts["not_before"] = moment if begin > time.time() else None
+    folder = ssl.get_default_verify_paths().capath  # whose files are read as they are needed
+    if not context.cert_store_stats()["x509_ca"] and not (folder and os.listdir(folder)):
+        facts["empty_store"] = ""
+    if sys.platform == "darwin" and code in (19, 20):
+        facts["macos"] = ""
+    return Failure(_CERTIFICATE_FAULTS.get(code, "TLS not trusted"), error.verify_message, **facts)
 
 
 class _Handler(urllib.request.AbstractHTTPHandler):
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         super().__init__()
-        self.trace = trace
+        self.exchange = exchange
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, request, trace=self.trace)  # type: ignore[arg-type]
+        return self.do_open(_Connection, request, exchange=self.exchange)  # type: ignore[arg-type]
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_TLSConnection, request, trace=self.trace, context=_tls_context())  # type: ignore[arg-type]
+        options: dict[str, Any] = {"context": _tls_context(self.exchange.ca_file)}
+        return self.do_open(_TLSConnection, request, exchange=self.exchange, **options)  # type: ignore[arg-type]
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
 
-def _tls_context() -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context()
-    except OSError as error:  # of SSLKEYLOGFILE, the one file it opens to write
-        refuse(
-            f"cannot set up TLS: {error}",
-            "Unset SSLKEYLOGFILE, or let it name a file that can be written.",
-        )
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return what official SDKs trust: SSL_CERT_FILE alone where it is set, else the system's CAs.
+
+    They do not insist on RFC 5280 to the letter for those, as Python does since 3.13.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    if not ca_file:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = _TLSSocket
     return context
 
 
 @contextmanager
-def exchange(request: Request, data: bytes | None, trace: Trace) -> Iterator[Response]:
-    """Send the request and yield the answer, whatever its status; PingError if none comes."""
+def exchanged(request: Request, exchange: Exchange) -> Iterator[tuple[Answer, Iterator[bytes]]]:
+    """Send the request; yield the answer's head, whatever its status, and its body as it comes.
+
+    Failure is raised if none comes. The body is put into the exchange, too.
+    """
+    if exchange.rehearsal is not None:
+        exchange.rehearsal()
     # Without urllib's error and redirect handlers every status is an answer, and the key
     # never follows a redirect to another host.
     opener = urllib.request.OpenerDirector()
-    opener.add_handler(_Handler(trace))
-    if trace.route.proxy:
+    opener.add_handler(_Handler(exchange))
+    if exchange.proxy:
         scheme = urlsplit(request.url).scheme
-        opener.add_handler(urllib.request.ProxyHandler({scheme: trace.route.proxy}))
+        opener.add_handler(urllib.request.ProxyHandler({scheme: exchange.proxy}))
     headers = {
         name: value.reveal() if isinstance(value, Secret) else value
         for name, value in request.headers.items()
     }
-    prepared = urllib.request.Request(request.url, data, headers, method=request.method)
-    with _named_faults(trace):
-        raw = opener.open(prepared, timeout=max(trace.remaining, 0.001))
+    prepared = urllib.request.Request(request.url, request.data, headers, method=request.method)
+    try:
+        raw = opener.open(prepared)
+    except (OSError, http.client.HTTPException) as error:
+        raise classify(error, exchange.phase) from error
     with raw:
-        trace.answered = time.monotonic()
-        trace.phase = Phase.READING
-        trace.response = Response(raw.status, raw.reason, _headers(raw), _chunks(raw, trace))
-        yield trace.response
-    trace.finished = time.monotonic()
+        exchange.enter(Phase.READING)
+        # A name that comes twice has both values.
+        received = {name.lower(): ", ".join(raw.headers.get_all(name, [])) for name in raw.headers}
+        yield Answer(raw.status, raw.reason, received), _chunks(raw, exchange)
 
 
-def _headers(raw: http.client.HTTPResponse) -> Mapping[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in raw.headers.items():
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return headers
-
-
-def _chunks(raw: http.client.HTTPResponse, trace: Trace) -> Iterator[bytes]:
-    expected, received = raw.length, 0
-    with _named_faults(trace):
+def _chunks(raw: http.client.HTTPResponse, exchange: Exchange) -> Iterator[bytes]:
+    expected, body = raw.length, exchange.body
+    try:
         while chunk := raw.read1(CHUNK):
-            received += len(chunk)
-            if received > MAX_BODY:
-                raise PingError(Failure(Fault.TOO_LARGE))
+            if len(body) + len(chunk) > MAX_BODY:
+                raise OverflowError  # noqa: TRY301 named like what the network raises
+            body += chunk
             yield chunk
-            if trace.remaining < 0:
+            if exchange.remaining < 0:
                 raise TimeoutError
         # http.client reports a short body only to callers that ask for all of it at once.
-        if expected is not None and received < expected:
-            raise http.client.IncompleteRead(b"", expected - received)
+        if expected is not None and len(body) < expected:
+            raise http.client.IncompleteRead(b"", expected - len(body))
+    except (OSError, http.client.HTTPException, OverflowError) as error:
+        # The status of an error says the essential; a cut body must not hide it.
+        if raw.status < 400:
+            raise classify(error, exchange.phase) from error
 
 
-@contextmanager
-def _named_faults(trace: Trace) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        raise PingError(classify(error, trace)) from error
-
-
-_CERTIFICATE_FAULTS = {
-    2: Fault.TLS_UNKNOWN_ISSUER,
-    9: Fault.TLS_NOT_YET_VALID,
-    10: Fault.TLS_EXPIRED,
-    18: Fault.TLS_INTERCEPTED,
-    19: Fault.TLS_INTERCEPTED,
-    20: Fault.TLS_UNKNOWN_ISSUER,
-    21: Fault.TLS_UNKNOWN_ISSUER,
-    62: Fault.TLS_WRONG_HOST,
-    64: Fault.TLS_WRONG_HOST,
+_TIMEOUTS = {
+    Phase.SETTINGS: "out of time",
+    Phase.DNS: "name server silent",
+    Phase.TCP: "connect timeout",
+    Phase.PROXY: "proxy timeout",
+    Phase.TLS: "TLS timeout",
+    Phase.READING: "response unfinished",
 }
-_TLS_REASONS = (
-    (
-        r"WRONG_VERSION_NUMBER|HTTP_REQUEST|PACKET_LENGTH|RECORD_LAYER|UNKNOWN_PROTOCOL",
-        Fault.TLS_NOT_TLS,
-    ),
-    (r"CERTIFICATE_REQUIRED|ALERT_BAD_CERTIFICATE", Fault.TLS_CLIENT_CERTIFICATE),
+# Most specific first: TLS, look-up and connection errors are OSErrors too, RemoteDisconnected is
+# a ConnectionError and an HTTPException. The last text takes the place of Python's.
+_FAULTS: tuple[tuple[Any, str, str], ...] = (
+    (ConnectionRefusedError, "connection refused", ""),
+    (http.client.RemoteDisconnected, "connection lost", "closed without a response"),
+    ((ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError), "connection lost", ""),
+    (ssl.SSLError, "TLS failed", ""),
+    (socket.gaierror, "unknown host", ""),
+    (http.client.IncompleteRead, "response cut", "the body is shorter than promised"),
+    (http.client.HTTPException, "not HTTP", ""),
+    (OSError, "unreachable", ""),
+    (OverflowError, "reply too large", ""),
 )
-# Most specific first: TLS, look-up, time-out and connection errors are OSErrors too, and
-# RemoteDisconnected is both a ConnectionResetError and an HTTPException.
-_FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
-    (ssl.SSLEOFError, Fault.LOST),
-    (ssl.SSLZeroReturnError, Fault.LOST),
-    (ssl.SSLError, Fault.TLS_OTHER),
-    (socket.gaierror, Fault.NAME_NOT_FOUND),
-    (TimeoutError, Fault.TIMEOUT),
-    (ConnectionRefusedError, Fault.REFUSED),
-    (ConnectionError, Fault.LOST),
-    (http.client.IncompleteRead, Fault.CUT),
-    (http.client.HTTPException, Fault.NOT_HTTP),
-    (OSError, Fault.UNREACHABLE),
-)
+_BY_PHASE = {
+    ("connection lost", Phase.TLS): "TLS closed",
+    ("connection lost", Phase.READING): "response cut",
+    ("not HTTP", Phase.PROXY): "proxy not HTTP",
+}
+# What OpenSSL's reasons hold.
+_TLS_REASONS = {
+    "TLS not spoken": "wrong version|http request|packet length|record layer|unknown protocol",
+    "TLS client certificate": "certificate required|alert bad certificate",
+}
 _TRY_AGAIN = (socket.EAI_AGAIN, 11002)  # the second is Windows' WSATRY_AGAIN
 
 
-def classify(error: BaseException, trace: Trace) -> Failure:
+def classify(error: BaseException, phase: Phase) -> Failure:
     """Name what urllib raised, from what it is, what it says and when it came."""
     if isinstance(error, URLError) and isinstance(error.reason, BaseException):
         error = error.reason
-    fault = next(fault for kind, fault in _FAULTS if isinstance(error, kind))
-    message = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        fault = _CERTIFICATE_FAULTS.get(error.verify_code, fault)
-        message = error.verify_message
-    elif isinstance(error, ssl.SSLError) and fault is Fault.TLS_OTHER:
-        reason = error.reason or ""
-        fault = next(
-            (fault for pattern, fault in _TLS_REASONS if re.search(pattern, reason)), fault
-        )
-        message = reason.replace("_", " ").lower() or message
+    if isinstance(error, TimeoutError):
+        return Failure(_TIMEOUTS.get(phase, "no response"), "timed out")
+    fault, words = next(row[1:] for row in _FAULTS if isinstance(error, row[0]))
+    message = words or getattr(error, "strerror", None) or str(error)
+    if isinstance(error, ssl.SSLError):
+        message = (error.reason or message).replace("_", " ").lower()
+        found = (name for name, says in _TLS_REASONS.items() if re.search(says, message))
+        fault = next(found, fault)
     elif isinstance(error, socket.gaierror) and error.errno in _TRY_AGAIN:
-        fault = Fault.NAME_UNAVAILABLE
-    elif str(error).startswith("Tunnel connection failed"):
-        fault, message = Fault.PROXY, str(error).partition(": ")[2]
-    elif isinstance(error, http.client.RemoteDisconnected):
-        message = "closed without an answer"
-    elif isinstance(error, http.client.IncompleteRead):
-        message = "the body ended early"
-    if fault is Fault.LOST and trace.phase is Phase.READING:
-        fault = Fault.CUT
-    return Failure(fault, " ".join(message.split()))
-
-
-def tls_facts(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what a TLS failure may come from on this machine's side, for the diagnosis."""
-    missing = [
-        f"{name} names {path}, which does not exist."
-        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")
-        if (path := environ.get(name)) and not os.path.exists(path)
-    ]
-    paths = ssl.get_default_verify_paths()
-    return {
-        "ca": paths.cafile or paths.capath or "none found",
-        "ca_file": missing[0] if missing else None,
-        "openssl": ssl.OPENSSL_VERSION,
-    }
+        fault = "name server silent"
+    fault = _BY_PHASE.get((fault, phase), fault)
+    return Failure(fault, " ".join(message.split()), openssl=ssl.OPENSSL_VERSION)
