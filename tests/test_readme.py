@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import GOLDEN, KEY, PROGRAM, Run
-from servers import answer, serving
+from helpers import GOLDEN, KEY, PROGRAM, Run, environment
+from servers import answer, error, serving
 
-from claude_ping import settings, simulator
-from claude_ping.records import ExitCode, PingError
-from claude_ping.rules import RULES
-from claude_ping.settings import Options
+from claude_ping import failures, options, settings
+from claude_ping.records import ExitCode
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+ORGANIZATION = {"request-id": "req_1", "anthropic-organization-id": "org-1"}
 
 
 def block(language: str, beginning: str) -> str:
@@ -28,50 +25,27 @@ def block(language: str, beginning: str) -> str:
     return next(text for text in blocks if text.lstrip().startswith(beginning))
 
 
-def test_the_example_file_holds_every_variable_and_no_usable_key() -> None:
-    example = (ROOT / ".env.example").read_text("utf-8")
-
-    named = re.findall(r"(?m)^(?:# )?(ANTHROPIC_\w+)=", example)
-    assert named == list(settings.VARIABLES)
-    layer = settings.read_env_file(str(ROOT / ".env.example"), ".env.example")
-    with pytest.raises(PingError, match="is a placeholder"):
-        settings.resolve(Options(), [layer], {})
-
-
-def test_every_variable_exit_code_and_scenario_is_named() -> None:
-    for variable in settings.VARIABLES:
-        assert f"| `{variable}` |" in README
-    for code in ExitCode:
-        if code is not ExitCode.INTERRUPTED:
-            assert f"| {code.value} | `{code.name.lower()}` |" in README
-    for scenario in simulator.SCENARIOS:
-        assert f"`{scenario}`" in README
+def skeleton(text: str) -> str:
+    """A screen less what differs between two runs, or between a rehearsal and the real thing."""
+    for pattern, word in {
+        r"\n---(?=\n)|\nnote: [^\n]*": "",
+        r"https?://(127\.0\.0\.1:PORT|api\.anthropic\.com)": "URL",
+        r"…\w{4} \([^)]*\)": "KEY",
+        r"req_\w+": "ID",
+        r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC|DATE": "DATE",
+        r"[\dN]\.[\dN]+ s": "TIME",
+        r"  TLS ✓": "",
+        r"  │ .*": "  │ …",
+    }.items():
+        text = re.sub(pattern, word, text)
+    return text.strip()
 
 
-def test_the_json_example_is_what_the_program_prints(run: Run) -> None:
-    shown = json.loads(block("json", "{"))
-    printed = json.loads(run("--simulate", "ok", "--json", "hello").out)
+@pytest.mark.parametrize(("mark", "golden"), [("✓ 200", "reply-ok"), ("✗ 400 Your", "no-credit")])
+def test_the_first_screens_read_as_the_program_prints_them(mark: str, golden: str) -> None:
+    shown = block("console", f'$ claude-ping "hello"\n{mark}').partition("\n")[2]
 
-    assert keys(shown) == keys(printed)
-    for varying in ("time", "timing", "client"):
-        printed[varying] = shown[varying]
-    printed["request"]["url"] = shown["request"]["url"]
-    printed["response"]["headers"]["date"] = shown["response"]["headers"]["date"]
-    assert shown == printed
-
-
-def keys(value: Any) -> Any:
-    """The shape of a JSON value: its keys, without what they hold."""
-    return {name: keys(item) for name, item in value.items()} if isinstance(value, dict) else None
-
-
-def test_every_key_of_the_report_is_explained(run: Run) -> None:
-    table = README[README.index("| key | what it holds |") :]
-    for name, value in json.loads(run("--simulate", "ok", "--json").out).items():
-        assert f"`{name}`" in table
-        inner = value if name in ("credential", "request", "response", "timing", "client") else {}
-        for part in inner:
-            assert f"`{part}`" in table
+    assert skeleton(shown) == skeleton((GOLDEN / f"{golden}.txt").read_text("utf-8"))
 
 
 def test_the_dry_run_is_what_the_program_prints(run: Run, key: str) -> None:
@@ -80,149 +54,109 @@ def test_the_dry_run_is_what_the_program_prints(run: Run, key: str) -> None:
     assert run("--dry-run", "hello").out == shown.partition("\n")[2]
 
 
-@pytest.mark.parametrize("scenario", ["ok", "credit"])
-def test_the_first_reports_read_as_the_program_prints_them(scenario: str) -> None:
-    golden = (GOLDEN / f"{scenario}.txt").read_text("utf-8")
-    shown = block("console", '$ claude-ping "hello"\n' + ("POST" if scenario == "ok" else "✗"))
-
-    assert skeleton(shown.partition("\n")[2]) == skeleton(golden)
-
-
-def test_the_list_of_models_reads_as_the_program_prints_it(run: Run) -> None:
-    shown = block("console", "$ claude-ping --models")
-    printed = run("--simulate", "ok", "--models").out
-
-    assert skeleton(shown.partition("\n")[2]) == skeleton(printed)
-
-
-def test_the_refused_payload_reads_as_the_program_prints_it(
-    run: Run, key: str, tmp_path: Path
-) -> None:
+def test_the_refused_payload_reads_as_the_program_prints_it(run: Run, key: str) -> None:
     shown = block("console", "$ claude-ping --payload").splitlines()[1:]
     message = shown[0].partition("invalid_request_error: ")[2]
-    (tmp_path / "request.json").write_text(
+    Path("request.json").write_text(
         '{"tools": [{"name": "t", "input_schema": {"type": "array"}}]}', "utf-8"
     )
-    refusal = {"error": {"type": "invalid_request_error", "message": message}}
-    with serving(answer(400, refusal)) as server:
+    refusal = answer(400, error("invalid_request_error", message), ORGANIZATION)
+    with serving(refusal) as server:
         ran = run("--base-url", server.url, "--payload", "request.json")
 
-    assert ran.err.splitlines()[: len(shown)] == shown
+    assert skeleton("\n".join(ran.err.splitlines()[: len(shown)])) == skeleton("\n".join(shown))
 
 
-# What the table of failures shows of a rule's sentences in place of a run's facts.
-WORDS = {
-    "answerer": "The API",
-    "credential": "the key",
-    "Credential": "The key",
-    "host": "the host",
-    "model": "the model",
-    "organization": "the organization",
-    "resigned": "Something between here and there re-signs TLS: a company proxy or antivirus.",
-    "sent": "The key was not sent.",
-    "unseen": "The key was not looked at.",
-    "home_key": "It was deleted, expired or mistyped: compare with <https://platform.claude.com/settings/keys>",
-    "dialled_name": "HOST",
-    "closest": "The closest ids are named.",
-}
-SHOWN = {
-    "401 `invalid x-api-key`": "key not accepted",
-    "400 `Your credit balance is too low`": "no credit",
-    "400 `specified API usage limits`": "spend limit of your own",
-    "429 `monthly API usage threshold`": "spend cap of the tier",
-    "400 `organization has been disabled`": "organization disabled",
-    "400 `anthropic-workspace-id`": "workspace needed",
-    "403 `permission_error`": "permission",
-    "403 `Request not allowed`": "blocked at the edge",
-    "404 `model: …`": "model not found",
-    "429 `rate_limit_error`": "rate limit",
-    "500 `api_error`": "server error",
-    "529 `overloaded_error`": "overloaded",
-    "200, but a web page": "not a message",
-    "cannot find the host": "name not found",
-    "connection refused": "connection refused",
-    "`self-signed certificate in certificate chain`": "TLS intercepted",
-    "`unable to get local issuer certificate`": "TLS issuer unknown",
-}
+def test_every_failure_is_listed_under_its_exit_code() -> None:
+    listed = {
+        int(code): set(re.findall(r"`([^`]+)`", names))
+        for code, names in re.findall(r"(?m)^\| (\d+) \| [^|]*\| (.*) \|$", README)
+    }
+
+    for code in set(ExitCode) - {ExitCode.OK}:
+        assert listed[code] == {row.name for row in failures.TABLE if row.exit_code is code}
+        if code is not ExitCode.INTERRUPTED:
+            assert f"| {code.value} | `{code.name.lower()}` |" in README
+            assert re.search(rf"(?m)^  {code.value} +{code.name.lower()} ", options.HELP)
 
 
-def linked(text: str) -> str:
-    return re.sub(r"(?<!<)(https://[\w./-]*\w)", r"<\1>", text)
+def test_every_variable_and_every_key_of_the_report_is_named(run: Run) -> None:
+    for variable in settings.VARIABLES:
+        assert f"| `{variable}` |" in README
+    table = README[README.index("| keys | what they hold |") :]
+    for name in run("--simulate", "ok", "--json").report:
+        assert f"`{name}`" in table
 
 
-def row(seen: str, name: str) -> str:
-    """A row of the README's table of failures, made of the rule's own sentences."""
-    rule = next(rule for rule in RULES if rule.name == name)
-    filled = [
-        [
-            line.format_map(WORDS)
-            for line in lines
-            if set(re.findall(r"{(\w+)}", line)) <= WORDS.keys()
-        ]
-        for lines in (rule.known, rule.hints)
-    ]
-    means, do = (
-        separator.join(lines[:2]) for separator, lines in zip((" ", " · "), filled, strict=True)
-    )
-    return f"| {seen} | {rule.exit_code.value} | {linked(means)} | {linked(do)} |"
+def test_the_example_file_holds_every_variable_and_no_usable_key(run: Run) -> None:
+    example = ROOT / ".env.example"
+
+    named = re.findall(r"(?m)^(?:# )?(ANTHROPIC_\w+)=", example.read_text("utf-8"))
+    assert named == list(settings.VARIABLES)
+    ran = run("--dry-run", "--env-file", str(example))
+    assert (ran.code, "is a placeholder" in ran.err) == (3, True)
 
 
-def test_the_table_of_failures_is_made_of_the_rules() -> None:
-    shown = [
-        line for line in README.splitlines() if re.match(r"\| .* \| \d+ \| .* \| .* \|$", line)
-    ]
+def test_the_failure_to_add_is_a_row() -> None:
+    head, *lines = block("text", "legal block").rstrip().split("\n")
 
-    assert shown == [row(seen, name) for seen, name in SHOWN.items()]
-
-
-def skeleton(report: str) -> str:
-    """A report without what differs from call to call: ids, host, key, counts, the reply."""
-    report = re.sub(r"(?m)^note: simulated .*\n", "", report)
-    report = re.sub(r"https?://\S+/v1/", "URL", report)
-    report = re.sub(r"key …\w{4} from .*", "KEY", report)
-    report = re.sub(r"req_\w+", "ID", report)
-    report = re.sub(r"[\dN]\.[\dN][\dN] s\b", "TIME", report)
-    return re.sub(r"(?m)^  │ .*", "  │ TEXT", report)
+    row = failures.row([head, *lines], {"first": [], "last": []})
+    assert (row.name, row.exit_code, row.specimen.status) == ("legal block", 10, 451)
+    facts = re.findall(r"\{(\w+)\}", " ".join([*row.known, *row.hints]))
+    assert set(facts) <= set(failures.FACTS.split())
 
 
-SHELL = {
-    "GitHub Actions": re.sub(r"(?m)^ +", "", block("yaml", "- name").partition("run: |\n")[2]),
-    "plain sh": block("sh", "claude-ping && "),
-}
-OUTCOMES = {
-    0: (answer(), 0),
-    4: (answer(401, b""), 4),
-    5: (answer(529, b"", {"x-should-retry": "false"}), 0),
-    8: (answer(429, b"", {"x-should-retry": "false"}), 0),
-    9: (answer(400, b""), 9),
+# Answers to the gate's attempts, one after the other; the exit code; how many it made.
+GATE = {
+    "good": ([200], 0, 1),
+    "bad at once": ([401], 4, 1),
+    "good in the end": ([529, 529, 200], 0, 3),
+    "no good in the end": ([529, 529, 529], 5, 3),
 }
 
 
-@pytest.mark.parametrize("code", OUTCOMES)
-@pytest.mark.parametrize("name", SHELL)
-def test_the_ci_step_passes_waits_or_fails_as_it_says(tmp_path: Path, name: str, code: int) -> None:
-    reply, expected = OUTCOMES[code]
-    program = tmp_path / "claude-ping"
-    program.write_text(f'#!/bin/sh\nexec {" ".join(PROGRAM)} "$@"\n', "utf-8")
-    program.chmod(0o755)
-    with serving(reply) as server:
-        environ = {
-            "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "ANTHROPIC_API_KEY": KEY,
-            "ANTHROPIC_BASE_URL": server.url,
-        }
-        done = subprocess.run(
-            ["sh", "-e", "-c", SHELL[name]],
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+@pytest.mark.parametrize("case", GATE)
+def test_the_gate_tries_again_what_may_pass_and_stops_on_the_rest(case: str) -> None:
+    statuses, code, attempts = GATE[case]
+    script = re.sub(r"10 60 0", "0 0 0", block("sh", "for pause in"))
+    script = script.replace("claude-ping ", f"{' '.join(PROGRAM)} --retries 0 ")
+    bodies: list[Any] = [{"data": []} if status == 200 else {"error": {}} for status in statuses]
+    answers = [answer(status, body) for status, body in zip(statuses, bodies, strict=True)]
+    with serving(*answers) as server:
+        environ = environment(ANTHROPIC_BASE_URL=server.url)
+        done = subprocess.run(["sh", "-c", script], env=environ, check=False, capture_output=True)
 
-    assert done.returncode == expected
-    assert (f"exit code {code}" in done.stdout) is (code in (5, 8))
-    assert bool(done.stderr) is (code != 0)
+    assert (done.returncode, len(server.requests)) == (code, attempts)
+    assert done.stdout == b""
 
 
-def test_the_gitlab_job_allows_what_wants_patience() -> None:
-    assert "exit_codes: [5, 6, 8]" in block("yaml", "claude-ping:")
+def test_the_one_line_of_jq_is_right(run: Run) -> None:
+    line = re.search(r"claude-ping --json \| jq -r '([^']+)'", README)
+    report = run("--simulate", "no credit", "--json").report
+
+    assert line
+    names = re.findall(r"\\\(\.(\w+)\)", line[1])
+    assert names == ["class", "fault", "headline"]
+    assert all(isinstance(report[name], str) for name in names)
+
+
+def test_the_options_of_the_recipes_exist(run: Run, key: str) -> None:
+    recipes = "\n".join(re.findall(r"(?ms)^```(?:sh|yaml)\n(.*?)^```$", README))
+    for options_used in re.findall(r"claude-ping(?:\.pyz)? ((?:-[\w-]+(?: \d+)? ?)+)", recipes):
+        argv = [option for option in options_used.split() if option not in ("--simulate", "-v")]
+        assert run("--dry-run", *argv).code == 0
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.splitlines()) <= 260
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / link).exists()
+    headings = {
+        re.sub(r"\W+", "-", line[3:].lower()) for line in re.findall(r"(?m)^## .*$", README)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+
+
+def test_the_key_is_in_no_screen() -> None:
+    for path in GOLDEN.glob("*.txt"):
+        assert KEY not in path.read_text("utf-8")
