@@ -2,7 +2,8 @@
 
     .venv/bin/python tests/benchmark.py [RUNS]
 
-Commands run in turn, so that whatever else the machine does hits all of them; medians are printed.
+Commands run in turn, so that whatever else the machine does hits all of them; what is printed are
+medians, of the ratios to the group's first row those of the pairs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from claude_ping import simulator
 
 KEY = "sk-ant-api03-" + "Kj4" * 31 + "AA"
 ARGPARSE = "import argparse; argparse.ArgumentParser().parse_args([])"
+NOTHING = "pass"
 BAREST = """
 import argparse, json, ssl, sys, urllib.request, dotenv
 parser = argparse.ArgumentParser()
@@ -118,6 +120,7 @@ def main() -> None:
         ping = ["hello", "--base-url", url]
         groups = {
             "start-up": {
+                "an empty interpreter": ([python, "-c", NOTHING], empty),
                 "python -c 'import argparse'": ([python, "-c", ARGPARSE], empty),
                 "claude-ping --version": ([program, "--version"], empty),
                 "claude-ping --help": ([program, "--help"], empty),
@@ -160,11 +163,11 @@ def report(title: str, rows: dict[str, tuple[list[str], str]], runs: int) -> Non
         for name, (command, folder) in rows.items():
             measured[name].append(measure(command, folder))
     print(f"\n{title:28} {'ms':>7} {'ratio':>6} {'MiB':>7} {'ratio':>6}")
-    first: tuple[float, float] | None = None
+    first = next(iter(measured.values()))[1:]
     for name, samples in measured.items():
-        time_, memory = (statistics.median(column) for column in zip(*samples[1:], strict=True))
-        first = first or (time_, memory)
-        ratios = time_ / first[0], memory / first[1]
+        pairs = list(zip(samples[1:], first, strict=True))
+        time_, memory = (statistics.median(sample[n] for sample, _ in pairs) for n in (0, 1))
+        ratios = [statistics.median(sample[n] / base[n] for sample, base in pairs) for n in (0, 1)]
         print(f"{name:28} {time_:7.1f} {ratios[0]:6.2f} {memory:7.1f} {ratios[1]:6.2f}")
 
 
