@@ -188,7 +188,7 @@ too many requests: rate 429 key=accepted
   • Run fewer calls in parallel, or raise --retries and --timeout.
 web page: protocol 4xx by=way says=^an HTML page
 < way 404 html Page not found
-  A proxy or gateway in front of the API answered, with a web page.
+  A web page answered: a proxy or gateway, or another server than the Messages API.
   • Remove /v1: {undoubled}
   • [remote] A captive portal? Open any page in a browser.
 wrong path: request 404|405

@@ -116,7 +116,8 @@ def failure(report: Report, paint: Paint) -> str:
         lines.append(f"  {'  '.join(ladder(report, paint))}")
     lines += [f"  {inline(line)}" for line in report.explanation]
     lines += [f"  • {inline(line)}" for line in report.hints]
-    return "\n".join([*lines, *_trailer(report)])
+    trailer = () if report.fault == "usage" else _trailer(report)
+    return "\n".join([*lines, *trailer])
 
 
 def ladder(report: Report, paint: Paint) -> Iterator[str]:
