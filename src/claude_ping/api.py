@@ -21,8 +21,12 @@ LONG_TEXT = 1 << 14  # characters; more than any error says
 
 # Where an error's sentence stands: within another object or list, else as a text.
 _SENTENCES: tuple[tuple[Any, str], ...] = (
-    ((dict, list), "error errors detail message metadata"),
+    (
+        (dict, list),
+        "error errors detail message metadata Error fault base_resp innererror result data",
+    ),
     (str, "message msg detail error_description error_message description raw title error reason"),
+    (str, "Message error_msg status_msg faultstring statusMessage"),
 )
 _QUOTED_FIELD = r"""["'](message|type|code)["']\s*:\s*(["'])((?:\\.|(?!\2).)*)"""
 
@@ -178,7 +182,7 @@ def read_error(answer: Answer) -> Failure:
         one_line(message) if message or is_kind else describe(answer),
         answer=answer,
         kind=kind if is_kind else None,
-        code=str(code) if isinstance(code, (str, int)) else None,
+        code=str(code)[:200] if isinstance(code, (str, int)) else None,
         appeal_url=details.get("appeal_url"),
     )
 

@@ -83,7 +83,7 @@ def _conduct(args: Args, refusal: Exception | None, report: Report, screen: Scre
         report.exit_code, report.headline = ExitCode.OK, "dry run: nothing was sent"
     if isinstance(outcome, Answer):
         report.answer, report.key_accepted = outcome, True
-        report.headline = f"{outcome.status} {outcome.reason or 'OK'}"
+        report.headline = inline(f"{outcome.status} {outcome.reason or 'OK'}")
     _publish(args, report, screen)
 
 
@@ -137,12 +137,13 @@ def _show(event: Event, args: Args, screen: Screen) -> None:
 def _work(args: Args, report: Report, mask: Mask, post: Callable[[Event], None]) -> Answer | None:
     """Ask with the settings found; for a rehearsal, with those of the built-in server alone."""
     from claude_ping import settings  # noqa: PLC0415
+    from claude_ping.records import Layer  # noqa: PLC0415
 
     if args.simulate is None:
+        mask.learn(settings.secrets([Layer(settings.ENVIRONMENT, os.environ)], args.header))
         layers = settings.read_layers(args.env_file, os.environ, mask)
         return _ask(args, report, mask, post, layers)
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
-    from claude_ping.records import Layer  # noqa: PLC0415
 
     simulator.rehearse(args.simulate, report.exchange)
     with simulator.serve(args.simulate) as base_url:

@@ -134,12 +134,16 @@ def wanted(message: str, answer: Answer, sent: Mapping[str, str | Secret]) -> di
     On a 401, WWW-Authenticate names the scheme, often the header too (RFC 9110, 11.6.1).
     """
     challenge = answer.headers.get("www-authenticate", "") if answer.status == 401 else ""
+    message = message[:1000]  # the patterns are not linear
     scheme = challenge.partition(" ")[0].rstrip(",").lower()
+    scheme = "bearer" if "bearer" in challenge.lower() else scheme
+    if answer.status not in (400, 401, 403) or scheme in ("negotiate", "ntlm", "digest"):
+        return {}
     patterns = (
         (rf"['\"`]?\b{_HEADER}['\"`]? (?:http |request )?(?:header|field)\b", message),
         (rf"\bheaders?:? (?:named |called )?['\"`]?{_HEADER}\b", message),
         (r"(?:header(?:_name)?|name)=[\"']?([\w-]+)", challenge),
-        (r"\b(?!anthropic-)([a-z0-9]+(?:-[a-z0-9]+)+)['\"`]? (?:is )?required", message),
+        (r"\b((?:cf|x)-[a-z0-9-]+)['\"`]? (?:is )?required", message),
     )
     found = (re.search(pattern, text, re.IGNORECASE) for pattern, text in patterns)
     name = next((match[1] for match in found if match), None)

@@ -220,7 +220,7 @@ def _request_facts(failure: Failure, request: Request) -> dict[str, str | None]:
         from difflib import get_close_matches  # noqa: PLC0415 for this hint alone
 
         others = [identifier for identifier in ids if identifier != model]
-        closest = get_close_matches(cleaned, others, n=3, cutoff=0.4) or others[:3]
+        closest = get_close_matches(cleaned, others[:1000], n=3, cutoff=0.4) or others[:3]
         found["closest"] = ", ".join(closest) or None
         found["listed"] = model if model in ids else None
     is_foreign = re.search(r"anthropic\.|-v\d+:\d|@|/", model)

@@ -144,7 +144,8 @@ def header_problem(name: str, value: str) -> str | None:
 
 def header_value(name: str, value: str) -> str | Secret:
     """Wrap the value of a header that is not known to be harmless."""
-    return value if re.fullmatch(_SHOWN_HEADER, name) else Secret(value, shows_end=False)
+    is_shown = re.fullmatch(_SHOWN_HEADER, name) and not value.lower().startswith("bearer ")
+    return value if is_shown else Secret(value, shows_end=False)
 
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")

@@ -94,7 +94,7 @@ spend limit: account any about=money by=api key=accepted says=usage limits|spend
   The API says that {organization} reached a spend limit set in the Console.
   • Raise it: {console}/limits (for a workspace: {console}/workspaces)
   • Otherwise wait until {regain}.
-organization disabled: account any about=money key=accepted says=organization (has been|is) (disabled|on hold)|organization_on_hold
+organization disabled: account any about=money by=api key=accepted says=organization (has been|is) (disabled|on hold)|organization_on_hold
 < 400 invalid_request_error: This organization has been disabled.
   The key belongs to {organization}, which may not send messages.
   • Often it is an old key of another organization: is {source} the right place?
@@ -200,7 +200,7 @@ wrong path: request 404|405
 invalid request, 400: request 4xx
 < 400 invalid_request_error: max_tokens: Input should be greater than or equal to 2048
   • The server asks for {wanted_parameter}: add it to the payload
-  [mute] The API does not say what is wrong.
+  [mute] {speaker} does not say what is wrong.
   What was sent there: {offending}
   [not_api] {speaker} answered; it is not the API.
   • Lower it: claude-ping --max-tokens {max_tokens_limit}
@@ -221,7 +221,7 @@ server error, 500: server 5xx
   [not_api] {speaker} answered, not the API.
   • Try again later: {status_page}
   • [timed_out] A smaller --max-tokens or --stream takes less time.
-  • If it persists, send the request-id {request_id} to {support}
+  • [by_api] If it persists, send the request-id {request_id} to {support}
   • [gateway] If it persists, ask whoever runs {host}.
 redirect: protocol 3xx
 < way 307 html Redirecting
@@ -421,13 +421,15 @@ MENTIONED = {
 # message must not speak of. Rates come first: a quota per minute is no matter of money.
 _ABOUT = r"""
 rate
-  says (quota|limit|requests?|tokens?|rate)\b.{0,80}\b(per|a|each|every|/)[ -]?(second|minute|min|hour|day)\b
+  says (quota|limit|requests?|tokens?|rate)\b.{0,80}\b(per|a|each|every|/)[ -]?(\d+ ?)?(s|sec|second|minute|min|hour|day)s?\b
+  says (quota|limit)\b.{0,60}(retry|try again) (in|after) \d|concurren
+  says \b(req\w*|tokens?)/(s|min)|\bRP[MD]\b|in \d+ ?s(ec\w*)?\b
   says \b\d+[ -]?hours?\b.{0,20}limit|limit.{0,30}\b\d+[ -]?hours?\b
   says \b(per|daily|hourly)[ -](minute|request|token)|\b[RT]P[MD]\b
   says (每|/)(秒|分钟|小时)|请求过于频繁|速率限制
   unless budget|spend|balance|credit|billing|余额
 model
-  mark (unknown|invalid|unsupported|no_such|missing)_?model\w*|deployment_?not_?found|\w*no_available_(channel|provider)\w*
+  mark 1311|(unknown|invalid|unsupported|no_such|missing)_?model\w*|deployment_?not_?found|\w*no_available_(channel|provider)\w*
   mark (?!.*(param|feature|capab))\w*model\w*_?(not_?(found|supported|available|allowed|exist|enabled)|access_denied)\w*
   mark (?!.*(param|feature|capab))\w*model\w*_?(denied|invalid|unavailable|unknown|unsupported|disabled|retired)\w*
   says §.{0,120}?(ABSENT)|(ABSENT).{0,80}§
@@ -435,14 +437,16 @@ model
   says \bmodels?\b(?! field| param)[^.:;]{0,60}?\b(ABSENT)
   says (not (allowed|authorized|permitted) to (access|use)|n[o']t have access to)( th\w+)? model
   says no (route|provider|endpoint|deployment|channel|backend)s?\b.{0,40}\bmodels?\b
+  says no available \w* ?accounts? support|model requires a subscription|not (yet )?include access to
   says 模型.{0,40}(不存在|不支持|无可用|无权|未找到|不可用)
   unless param|temperature|top_[pk]|thinking|prefill|effort|\btools?\b|max_tokens|image|vision|stream|system prompt
+  unless 工具|图片|PDF|document|cache_control|service_tier|field required|input should
   unless function|context (length|window)|beta|header|schema|feature|budget|balance|credit|per minute
-  unless overloaded|temporar|try again later|capacity|(api|access) key (is )?(invalid|not)
+  unless overloaded|temporar|try again|retry|capacity|high demand|loading|rate.?limit|too many|cool(ing)?.?down|unauthorized|account (has been|is) disabled|(api|access) key (is )?(invalid|not)
 money
   mark billing\w*|payment_required|\w*insufficient_?(user_)?(quota|balance|credits?|funds)\w*|\w*budget_?exceeded\w*
   mark \w*(credit|balance)s?_\w+|exceeded_current_quota\w*|\w*spend_limit\w*|\w*quota_exceeded|1113
-  mark customer_verification_required|\w*arrear\w*|organization_on_hold
+  mark \w*quota_failed|1309|customer_verification_required|\w*arrear\w*|organization_on_hold
   says credit balance|insufficient.{0,20}(balance|quota|credit|fund)|not enough (credit|balance|fund|money)
   says (balance|credits?|funds).{0,40}(insufficient|too low|not enough|exhausted|used up|depleted|empty|negative)
   says (out of|more|add|buy|purchase|no|zero|remaining) (extra usage|credits?|funds)\b|extra usage
@@ -450,22 +454,25 @@ money
   says \b(quota|budget)\b.{0,60}(exceed|exhaust|used up|reached)
   says recharge|top[ -]?up\b|topped up|payment (method|required)|(credit|payment|valid) card|can only afford
   says arrears|overdue|organization (has been|is) (disabled|on hold)|usage limits|usage threshold
+  says key limit exceeded|quota is not enough|billing to be enabled|enough points|cost limit|free tier.{0,40}exhausted
+  says exceed\w*.{0,40}credits|费用|续费
   says spend(ing)?[ -]?(limit|cap)|monthly (spend|limit)|prepaid|unpaid|余额|额度|充值|欠费|预付
-  unless context|rate limit
+  unless context (length|window)|rate limit|budget_tokens|task_budget|max_tokens|\A\w+(\.\w+)+:\s|(retry|try again) (in|after) \d|concurren|storage
 key
   mark \w*(expired|blocked|revoked|disabled|deactivated|deleted|invalid)_(api_|virtual_|access_)?(key|token)\w*
   mark \w*(key|token)_(\w+_)?(expired|blocked|revoked|disabled|deactivated|invalid|not_found)\w*
-  says \b(key|token)\b( \S+)? (is |was |has |been |currently |already )*(expired|blocked|revoked|disabled|deactivated|invalid)\b
+  says (?<!cache )(?<!page )(?<!foreign )\b(key|token)\b( \S+)? (is |was |has |been |currently |already )*(expired|blocked|revoked|disabled|deactivated|invalid)\b
   says (expired|blocked|revoked|disabled|deactivated|invalid|incorrect) (api|virtual|access)?[ -]?key\b
   says (key|token)\b.{0,10}\bnot (valid|active)|(令牌|密钥).{0,20}(过期|无效|禁用|不可用)
+  unless \A\w+(\.\w+)+:|pagination|page token|cache|JSON|too many
 missing
-  says (?=.*(api[ -_]?key|token|auth|credential)).*(required|missing|not (provided|set|given|present|included))
+  says \A(?=.*(api[ -_]?key|token|auth|credential)).*(required|missing|not (provided|set|given|present|included))
   says no (\w+ )?(api[ -_]?key|token|auth\w*|credentials?)\b|(api[ -_]?key|token|credential).*(did|do)( not|n't) provide
-  says (?=.*(api[ -_]?key|token|auth|credential)).*(without|must (be provided|provide|include))
+  says \A(?=.*(api[ -_]?key|token|auth|credential)).*(without|must (be provided|provide|include))
   unless invalid|incorrect|expired|malformed|wrong|not recognized|revoked
 """
 _ABSENT = (
-    r"not found|not exists?\b|n't exist|unknown|invalid|not a valid|not valid|not available|unavailable"
+    r"not found|not exists?\b|n't exist|(unknown|invalid) model|is (unknown|invalid)\b|not a valid|not valid|not available|unavailable"
     r"|not supported|unsupported|no access|n[o']t have access|not have permission|access denied"
     r"|not (been )?(allowed|enabled|permitted|authorized|accessible|offered|recognized)|denied access"
     r"|disabled|retired|deprecated|无可用|不存在|不支持|无权|未找到|不可用|没有可用|未开通"

@@ -69,7 +69,7 @@ class Accumulator:
             _finish(self._message, delta, event.get("usage"))
         elif kind == "message_stop":
             self.is_complete = bool(self._message and self._message.get("stop_reason"))
-        elif kind == "error":
+        elif kind == "error" or (kind is None and "error" in event):
             self.error = event
         elif not isinstance(index, int):
             return
