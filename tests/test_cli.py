@@ -72,3 +72,27 @@ def test_a_header_alone_can_be_the_credential(run: Run, monkeypatch: pytest.Monk
     assert ran.code == 0
     assert ran.report["credential"]["source"] == "a custom header"
     assert b"Bearer a-gateway-token" in server.requests[0]
+
+
+def test_a_scheme_that_no_header_can_be_typed_for_is_no_hint(run: Run, key: str) -> None:
+    with serving(answer(401, b"", {"www-authenticate": "Negotiate"})) as server:
+        report = run("--base-url", server.url, "--json").report
+
+    assert not any("asks for" in hint for hint in report["hints"])
+
+
+def test_a_long_message_is_read_in_linear_time(run: Run, key: str) -> None:
+    for message in ("lorem ipsum " * 1360, "api key " + "x y " * 4000, "a-" * 8000):
+        with serving(answer(400, {"error": {"message": message}})) as server:
+            ran = run("--base-url", server.url, "--json", "--timeout", "5")
+        assert ran.report["fault"] == "invalid request"
+        assert ran.report["timing"]["total"] < 3
+
+
+def test_a_reason_from_outside_is_made_visible_on_success_too(run: Run, key: str) -> None:
+    good = answer().replace(b"200 X", b"200 \x1b[2J")
+    with serving(good) as server:
+        ran = run("--base-url", server.url)
+
+    assert (ran.code, "\x1b" in ran.out) == (0, False)
+    assert "✓ 200 \\x1b[2J" in ran.out

@@ -129,6 +129,10 @@ MONEY_OF_THE_API = {
     "billing": Row(402, error("billing_error", "The payment failed.")),
 }
 RATE = {
+    "a window": Row(429, said("You have exceeded the 20 req/min quota")),
+    "a wait": Row(429, said("Quota exceeded. Try again in 12 seconds.")),
+    "at the same time": Row(429, said("Concurrent request quota exceeded")),
+    "a busy model": Row(429, said(f"Too many requests for model {M}, not allowed for now")),
     "requests per minute": Row(429, said("Quota exceeded: 10 requests per minute", code=429)),
     "tokens per minute": Row(429, said("Your quota of 9000 tokens per minute is used up")),
     "Azure": Row(429, said("You have exceeded the token rate limit of your pricing tier")),
@@ -172,6 +176,8 @@ WANTED_400 = {
                        "•1 .*max_completion_tokens"),
 }
 PARAMETER = {
+    "a budget of thinking": Row(400, said("thinking.budget_tokens: budget must not exceed it")),
+    "a page's token": Row(400, said("Invalid pagination token: token has expired")),
     "OpenAI": Row(400, said("'seed' is not supported by this model", code="unsupported_value")),
     "LiteLLM": Row(400, said(f"{M} does not support parameters: ['thinking'], for model={M}")),
     "beside the id": Row(400, said(f"Parameter top_k is not supported by {M}.", param="top_k")),
@@ -204,6 +210,9 @@ KEY_STATE = {
     "Gemini": Row(400, [said("API key not valid. Please pass a valid API key.", code=400)]),
 }
 LOAD = {
+    "a model that loads": Row(503, said(f"Model {M} is currently loading, service unavailable")),
+    "an unknown error": Row(500, said(f"Unknown error while calling model {M}")),
+    "a cache's key": Row(500, said("Internal error: cache key invalid")),
     "529": Row(529, error("overloaded_error", "Overloaded")),
     "Cloudflare": Row(522, {"title": "Error 522: Connection timed out"}, "(?i:522 .*timed out)"),
 }
@@ -229,6 +238,8 @@ BARE: dict[str, tuple[Any, dict[int, int]]] = {
 SENTENCE = "Field gizmo is unknown."
 WRAPPED = json.dumps(said(SENTENCE, type="x"))
 UNWRAP: dict[str, Any] = {
+    "AWS": {"Error": {"Message": SENTENCE}},
+    "Baidu": {"error_code": 17, "error_msg": SENTENCE},
     "error, an object": said(SENTENCE),
     "error, a string": {"error": SENTENCE},
     "error, a list": {"error": [SENTENCE]},
