@@ -73,7 +73,7 @@ MISUSED: dict[str, tuple[list[str], str]] = {
     "the key, with a sign": ([f"--api-key={KEY}"], r"--api-key // ANTHROPIC_API_KEY & \.env"),
     "no value": (["--model"], "--model // "),
     "a blank model": (["-m", " "], r"-m\b|--model // "),
-    "tokens that are no integer": (["--max-tokens", "1e3"], "--max-tokens & 1e3 // "),
+    "tokens that are no integer": (["--max-tokens", "1e3"], "^✗ --max-tokens: & 1e3 // "),
     "too hot": (["--temperature", "1.5"], "--temperature & 1.5 // "),
     "no temperature": (["--temperature", "nan"], "--temperature & nan // "),
     "no time": (["--timeout", "0"], "--timeout & 0 // "),
