@@ -105,7 +105,7 @@ def test_only_the_nearest_file_upwards_is_read(run: Run, make: Make, monkeypatch
     assert run("-n", "--json").report["credential"]["source"].endswith(".env line 2")
 
     make({"./.env": "A=1"})
-    assert_refused(run(), "no API key")
+    assert_refused(run(), r"no API key // Looked in the environment and /.*/a/b/\.env\n")
 
 
 ORDER = ["option", "named", "environment", "found", "default"]
@@ -163,6 +163,7 @@ NO_KEY: dict[str, tuple[World, str]] = {
         "workload identity|federation",
     ),
 }
+NO_KEY["nothing"] = ({}, r" // Looked in the environment and for a /.*\.env\n")
 BESIDE = [".env.local", ".env.txt", ".env.production", "prod.env", "env", ".envrc"]
 NO_KEY |= {
     f"{name} beside": ({f"./{name}": f"export {MINE}"}, rf"[ /]{re.escape(name)}\b")
@@ -176,6 +177,13 @@ def test_without_a_key_the_slip_is_the_headline(run: Run, make: Make, case: str)
     make(world)
 
     assert_refused(run(), f"no API key|no .*token & {words}")
+
+
+@pytest.mark.parametrize("ending", ["example", "sample", "template", "dist"])
+def test_what_is_meant_to_be_copied_is_no_slip(run: Run, make: Make, ending: str) -> None:
+    make({f"./.env.{ending}": MINE})
+
+    assert_refused(run(), "no API key: ANTHROPIC_API_KEY is not set")
 
 
 IN_FILES = {
