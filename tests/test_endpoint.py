@@ -225,6 +225,16 @@ def test_sdk_sends_as_the_sdks_do(run: Run, monkeypatch: Patch) -> None:
     assert "x-api-key" not in headers
 
 
+def test_a_gateway_may_take_one_dialect_only(run: Run, monkeypatch: Patch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    dry = ("-n", "--json", "--base-url", "https://gateway.example")
+
+    (warning,) = run(*dry).report["warnings"]
+
+    assert "x-api-key and 2023-06-01 (sent), or authorization: Bearer and 2026-10-21" in warning
+    assert run(*dry, "--sdk").report["warnings"] == []
+
+
 def test_every_row_of_what_sdks_do_speaks_of_known_facts() -> None:
     rows = endpoint._DIFFERENCES.strip().split("\n")  # noqa: SLF001 the table itself
     known = "where name value place key dialect hidden loopback credential entry ending other_place"
