@@ -160,6 +160,10 @@ WANTED = {
                          "•1 .*--sdk & ANTHROPIC_AUTH_TOKEN"),
     "Cloudflare": Row(401, {"errors": [{"code": 2009, "message": "cf-aig-authorization required"}]},
                       "•1 .*-H .*cf-aig-authorization"),
+    "a key": Row(401, {"detail": "No header 'subscription-key'"}, "•1 .*-H .*subscription-key"),
+    "a token": Row(401, {"detail": "Add the proxy-token header"}, "•1 .*-H .*proxy-token"),
+    "an auth": Row(401, {"detail": "The gw-auth header is empty"}, "•1 .*-H .*gw-auth"),
+    "a team": Row(401, {"detail": "Missing header: x-team"}, "•1 .*-H .*x-team"),
     "a company": Row(401, {"detail": "X-Corp-Team is required"}, "•1 .*-H .*(?i:x-corp-team)"),
     "Bearer": Row(401, b"", "•1 .*--sdk", {"www-authenticate": 'Bearer realm="gw"'}),
     "a scheme with a header's name": Row(

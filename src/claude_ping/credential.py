@@ -125,7 +125,7 @@ def facts(credential: Credential, *, sdk: bool, is_home: bool) -> dict[str, str 
     }
 
 
-_HEADER = r"((?:[a-z0-9]+-)*(?:authorization|api-key|auth-token|token|key|auth)|x-[a-z0-9-]+)"
+_HEADER = r"((?:[a-z0-9]+-)*(?:authorization|token|key|auth)|x-[a-z0-9-]+)"
 
 
 def wanted(message: str, answer: Answer, sent: Mapping[str, str | Secret]) -> dict[str, str | None]:
