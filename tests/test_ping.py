@@ -274,6 +274,15 @@ def test_a_stream_whose_connection_stays_open_ends_with_its_message(run: Run) ->
     assert (ran.code, ran.report["timing"]["total"] < 2) == (0, True)
 
 
+def test_a_message_without_a_stop_reason_is_not_complete(run: Run) -> None:
+    cut = STREAM.replace(b'"end_turn"', b"null")
+    with serving(answer(200, cut)) as server:
+        ran = run("--base-url", server.url, "--stream")
+
+    assert cut != STREAM
+    assert "ended early: the stream lacks stop_reason" in ran.err
+
+
 def test_what_follows_a_complete_message_is_not_looked_at(run: Run) -> None:
     with serving(answer(200, STREAM + b"data: [DONE]\n\n")) as server:
         assert run("--base-url", server.url, "--stream").code == 0

@@ -308,7 +308,7 @@ connection lost, drop: network
   ✗ connection to {dialled_port} lost while {phase}: {message}
   • Try again; if it persists, a firewall may be cutting the connection.
 response cut: network
-! READING: the stream has no message_stop
+! READING: the stream lacks stop_reason or message_stop
   ✗ the response ended early: {message}
   [billable] The request was sent and may be billed, so it was not sent again.
   • Try again.

@@ -123,7 +123,7 @@ class Caller(NamedTuple):
         if message.error:
             raise api.read_error(head._replace(json=message.error))
         if exchange.message() is not None and not message.is_complete:
-            raise Failure("response cut", "the stream has no message_stop")
+            raise Failure("response cut", "the stream lacks stop_reason or message_stop")
         if False in named:
             self.report.warnings.append(
                 "events of the stream have no names (event: lines): official SDKs skip those"
