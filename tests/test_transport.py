@@ -146,6 +146,20 @@ def test_an_error_keeps_its_class_when_its_body(run: Run, end: Answer) -> None:
     assert report["key_accepted"] is False
 
 
+REPORTED = """request-id anthropic-organization-id anthropic-ratelimit-tokens-remaining retry-after
+retry-after-ms x-should-retry cf-ray cf-cache-status server via date location www-authenticate
+content-type content-length content-encoding x-amzn-requestid"""
+
+
+def test_of_the_headers_a_report_holds_those_worth_reporting(run: Run) -> None:
+    others = ["set-cookie", "x-internal-host", "x-server", "strict-transport-security"]
+    sent = dict.fromkeys([*REPORTED.split(), *others], "0")
+    with serving(answer(400, b"", sent)) as server:
+        report = run("--base-url", server.url, "--json").report
+
+    assert sorted(report["response"]["headers"]) == sorted(REPORTED.split())
+
+
 @pytest.mark.parametrize("form", [(), ("--models",)], ids=["POST", "GET"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(run: Run, status: int, form: tuple[str, ...]) -> None:
