@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from claude_ping import __version__
-from claude_ping.records import Answer, Failure, Mask, Request, Secret, Settings
+from claude_ping.records import Answer, Failure, Request, Secret, Settings
+from claude_ping.screen import mask
 
 DEFAULT_MODEL = "claude-haiku-5-5"
 DEFAULT_PROMPT = "Reply with the single word: pong"
@@ -76,9 +77,9 @@ def models_request_like(request: Request) -> Request:
     return Request("GET", url, headers)
 
 
-def shown(request: Request, mask: Mask) -> Request:
+def shown(request: Request) -> Request:
     """Return the request as reports show it; its `data` differs only where a secret was in it."""
-    body, headers = masked(request.body, mask), masked(request.headers, mask)
+    body, headers = masked(request.body), masked(request.headers)
     data = request.data if body == request.body else encoded(body)
     return request._replace(url=mask(request.url), headers=headers, body=body, data=data)
 
@@ -123,18 +124,18 @@ def parse_json(text: str) -> Any:
         return None
 
 
-def masked(value: Any, mask: Mask) -> Any:
+def masked(value: Any) -> Any:
     """Return a JSON value with every text in it masked, names included."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, list):
-        return [masked(item, mask) for item in value]
+        return [masked(item) for item in value]
     if isinstance(value, dict):
-        return {mask(name): masked(item, mask) for name, item in value.items()}
+        return {mask(name): masked(item) for name, item in value.items()}
     return value
 
 
-def readable_answer(head: Answer, body: bytes, mask: Mask) -> Answer:
+def readable_answer(head: Answer, body: bytes) -> Answer:
     """Return the answer with its body, which is read as JSON if it is that, and masked."""
     # An error says more with a broken character than not at all; a reply must be whole.
     errors = "strict" if head.status < 300 else "replace"
@@ -142,7 +143,7 @@ def readable_answer(head: Answer, body: bytes, mask: Mask) -> Answer:
         text = body.decode("utf-8-sig", errors)
     except UnicodeDecodeError:
         return head._replace(body=body)
-    return head._replace(body=body, json=masked(parse_json(text), mask))
+    return head._replace(body=body, json=masked(parse_json(text)))
 
 
 def read_answer(answer: Answer, method: str, *, is_whole: bool = True) -> Answer:

@@ -7,7 +7,7 @@ import sys
 import time
 
 from claude_ping import options
-from claude_ping.screen import Mask, Screen, inline
+from claude_ping.screen import Screen, inline, mask
 
 TYPE_CHECKING = False  # typing's own would import typing, which --help does without
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _conduct(args: Args, refusal: Exception | None, report: Report, screen: Scre
     outcome = refusal or _supervise(args, report, screen)
     report.total = time.monotonic() - report.started
     if isinstance(outcome, Exception):
-        _explain(outcome, report, screen.mask)
+        _explain(outcome, report)
     else:
         report.exit_code, report.headline = ExitCode.OK, "dry run: nothing was sent"
     if isinstance(outcome, Answer):
@@ -101,7 +101,7 @@ def _supervise(args: Args, report: Report, screen: Screen) -> Outcome:
 
     def run() -> None:
         try:
-            events.put(_work(args, report, screen.mask, events.put))
+            events.put(_work(args, report, events.put))
         except Exception as failure:  # noqa: BLE001 a bug is reported like any failure
             events.put(failure)
 
@@ -114,7 +114,7 @@ def _supervise(args: Args, report: Report, screen: Screen) -> Outcome:
             if remaining <= 0:
                 from claude_ping import ping  # noqa: PLC0415
 
-                return ping.timed_out(report, screen.mask)
+                return ping.timed_out(report)
             if seconds >= 1 and not args.quiet:
                 screen.tick(f"{report.exchange.phase.value}, {seconds:.0f} s")
             continue
@@ -134,33 +134,33 @@ def _show(event: Event, args: Args, screen: Screen) -> None:
         screen.partial(*event)
 
 
-def _work(args: Args, report: Report, mask: Mask, post: Callable[[Event], None]) -> Answer | None:
+def _work(args: Args, report: Report, post: Callable[[Event], None]) -> Answer | None:
     """Ask with the settings found; for a rehearsal, with those of the built-in server alone."""
     from claude_ping import settings  # noqa: PLC0415
     from claude_ping.records import Layer  # noqa: PLC0415
 
     if args.simulate is None:
         mask.learn(settings.secrets([Layer(settings.ENVIRONMENT, os.environ)], args.header))
-        layers = settings.read_layers(args.env_file, os.environ, mask)
-        return _ask(args, report, mask, post, layers)
+        layers = settings.read_layers(args.env_file, os.environ)
+        return _ask(args, report, post, layers)
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
     simulator.rehearse(args.simulate, report.exchange)
     with simulator.serve(args.simulate) as base_url:
         values = {"ANTHROPIC_API_KEY": SIMULATED_KEY, "ANTHROPIC_BASE_URL": base_url}
-        return _ask(args, report, mask, post, [Layer("--simulate", values)])
+        return _ask(args, report, post, [Layer("--simulate", values)])
 
 
 def _ask(
-    args: Args, report: Report, mask: Mask, post: Callable[[Event], None], layers: list[Layer]
+    args: Args, report: Report, post: Callable[[Event], None], layers: list[Layer]
 ) -> Answer | None:
     """Return the answer, None for a dry run; Failure where nothing good comes of it."""
-    request = _prepare(args, report, mask, layers)
+    request = _prepare(args, report, layers)
     if args.dry_run:
         return None
     from claude_ping import api, ping  # noqa: PLC0415
 
-    caller = ping.Caller(report, mask, post, retries=args.retries)
+    caller = ping.Caller(report, post, retries=args.retries)
     try:
         is_default = args.model is None and args.payload is None
         answer = caller.ask(request, is_default_model=is_default)
@@ -170,7 +170,7 @@ def _ask(
     return answer
 
 
-def _prepare(args: Args, report: Report, mask: Mask, layers: list[Layer]) -> Request:
+def _prepare(args: Args, report: Report, layers: list[Layer]) -> Request:
     """Read the settings and what is asked, note both in the report, and find the way there."""
     from claude_ping import api, endpoint, settings  # noqa: PLC0415
 
@@ -178,7 +178,7 @@ def _prepare(args: Args, report: Report, mask: Mask, layers: list[Layer]) -> Req
     payload, data = options.read_payload(args.payload) if args.payload else (None, None)
     prompt = options.read_prompt() if args.prompt == "-" else args.prompt
     body = api.message_body(prompt, payload, options.overrides(args))
-    report.settings = settings.resolve(args, layers, mask, body)
+    report.settings = settings.resolve(args, layers, body)
     if args.simulate:  # reads as the real thing would
         facts = {**report.settings.facts, "base_url_setting": None}
         report.settings = report.settings._replace(warnings=(), facts=facts)
@@ -186,7 +186,7 @@ def _prepare(args: Args, report: Report, mask: Mask, layers: list[Layer]) -> Req
     literal = data if body == payload else None
     request = api.message_request(report.settings, body, data=literal, sdk=args.sdk)
     request = api.models_request_like(request) if args.models else request
-    report.request = api.shown(request, mask)
+    report.request = api.shown(request)
     is_elsewhere = report.settings.credential.source != settings.ENVIRONMENT
     if args.dry_run and not args.json and is_elsewhere:
         report.warnings.append(
@@ -197,11 +197,11 @@ def _prepare(args: Args, report: Report, mask: Mask, layers: list[Layer]) -> Req
         report.warnings.append(
             "the body holds a secret, which is masked: the command does not send the same bytes"
         )
-    endpoint.route(request.url, os.environ, report.exchange, mask)
+    endpoint.route(request.url, os.environ, report.exchange)
     return request
 
 
-def _explain(failure: Exception, report: Report, mask: Mask) -> None:
+def _explain(failure: Exception, report: Report) -> None:
     """Fill the report with the verdict on a failure, or on a bug."""
     from claude_ping import diagnosis, settings  # noqa: PLC0415
     from claude_ping.records import Failure, Layer  # noqa: PLC0415
@@ -272,7 +272,7 @@ def _interrupt(args: Args, report: Report, screen: Screen) -> int:
     report = copy(report)  # the other threads may be filling theirs still
     report.total, phase = time.monotonic() - report.started, report.exchange.phase.value
     told = f"interrupted after {report.total:.1f} s while {phase}"
-    _explain(Failure("interrupted", told), report, screen.mask)
+    _explain(Failure("interrupted", told), report)
 
     def publish() -> None:
         screen.last_words(report.headline)
@@ -288,7 +288,7 @@ def _interrupt(args: Args, report: Report, screen: Screen) -> int:
 def _publish_json(report: Report, screen: Screen) -> None:
     from claude_ping import machine  # noqa: PLC0415
 
-    screen.out(machine.as_json(report, screen.mask, _client()))
+    screen.out(machine.as_json(report, _client()))
 
 
 def _client() -> dict[str, str]:

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from claude_ping.records import Answer, Credential, Failure, Found, Layer, Mask, Secret
-from claude_ping.screen import unprintable
+from claude_ping.records import Answer, Credential, Failure, Found, Layer, Secret
+from claude_ping.screen import mask, unprintable
 
 API_KEY = "ANTHROPIC_API_KEY"
 AUTH_TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 a variable's name
@@ -169,18 +169,18 @@ def is_misnamed(name: str) -> bool:
     return bool(re.fullmatch(_MISNAMED, name))
 
 
-def no_key(every: Sequence[Found], layers: Sequence[Layer], mask: Mask) -> Failure:
+def no_key(every: Sequence[Found], layers: Sequence[Layer]) -> Failure:
     """Say what there is instead of a key, the likeliest slip first."""
     file = next((layer for layer in layers if layer.text is not None), None)
     environ = {one.name: one.value for one in every if not one.is_in_file}
-    slips = list(_misplaced(file.text or "", file.label, mask)) if file else []
+    slips = list(_misplaced(file.text or "", file.label)) if file else []
     slips += [
         f"{mask(one.name)!r}{' (with a space at its end)' * one.name.endswith(' ')} is set"
         f" ({one.place}); the name must be {API_KEY}"
         for one in every
         if one.value and one.name not in (API_KEY, AUTH_TOKEN) and is_misnamed(one.name)
     ]
-    slips += [*_beside(mask), *_elsewhere(environ, mask)]
+    slips += [*_beside(), *_elsewhere(environ)]
     slips += [
         f"{one.name} {'expands to nothing' if one.is_foreign else 'is empty'} in {one.place}"
         for one in sorted(every, key=lambda one: one.name)
@@ -224,7 +224,7 @@ def _ci_reason(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def _misplaced(text: str, label: str, mask: Mask, *, is_read: bool = True) -> Iterator[str]:
+def _misplaced(text: str, label: str, *, is_read: bool = True) -> Iterator[str]:
     """Yield each line of a `.env`, or of a file beside it, that holds a key as it should not."""
     line_of = r"\s*(#?)\s*(?:export\s+)?([\w.-]*)\s*([:=]?)\s*([\"']?)(.*)"
     for number, line in enumerate(text.split("\n"), 1):
@@ -245,7 +245,7 @@ def _misplaced(text: str, label: str, mask: Mask, *, is_read: bool = True) -> It
             yield f"{place} holds a key{called}; write {API_KEY}=…"
 
 
-def _beside(mask: Mask) -> Iterator[str]:
+def _beside() -> Iterator[str]:
     """Yield what files beside the place of `.env` hold a key that is not read."""
     names = r"(?!.*\.(example|sample|template|dist)$)(\.env\..+|.*\.env|env|\.envrc)"
     for entry in sorted(os.listdir(".")):
@@ -253,10 +253,10 @@ def _beside(mask: Mask) -> Iterator[str]:
         if is_other and os.path.isfile(entry) and os.access(entry, os.R_OK):
             with open(entry, "rb") as file:
                 text = file.read(MAX_FILE).decode("utf-8", "replace")
-            yield from _misplaced(text, mask(entry), mask, is_read=False)
+            yield from _misplaced(text, mask(entry), is_read=False)
 
 
-def _elsewhere(environ: Mapping[str, str], mask: Mask) -> Iterator[str]:
+def _elsewhere(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield what SDK programs run on without a key: workload identity, a profile on disk."""
     tested = "claude-ping tests keys and tokens"
     if profile := environ.get("ANTHROPIC_PROFILE"):

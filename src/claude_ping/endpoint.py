@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-from claude_ping.records import DEFAULT_BASE_URL, Exchange, Failure, Found, Mask, Secret
-from claude_ping.screen import unprintable
+from claude_ping.records import DEFAULT_BASE_URL, Exchange, Failure, Found, Secret
+from claude_ping.screen import mask, unprintable
 
 # The headers whose values are known to be harmless; any other may hold a secret.
 _SHOWN_HEADER = (
@@ -21,7 +21,7 @@ def refuse(message: str, *hints: str, known: tuple[str, ...] = ()) -> Failure:
     return Failure("unusable setting", message, known=known, hints=hints)
 
 
-def check_base_url(url: str, where: str, mask: Mask) -> None:
+def check_base_url(url: str, where: str) -> None:
     """Refuse a URL that requests cannot be sent to, or that would expose the key on the way."""
     shown = mask(re.sub(r"[?#].*", "?…", without_login(url), flags=re.DOTALL))
     scheme, separator, rest = url.rpartition("://")
@@ -66,11 +66,11 @@ def is_home(base_url: str) -> bool:
     return urlsplit(base_url).hostname == urlsplit(DEFAULT_BASE_URL).hostname
 
 
-def route(url: str, environ: Mapping[str, str], exchange: Exchange, mask: Mask) -> None:
+def route(url: str, environ: Mapping[str, str], exchange: Exchange) -> None:
     """Decide on the CA file, and on the proxy as urllib would; refuse what cannot be used."""
     exchange.ca_file = environ.get("SSL_CERT_FILE") or None
     if exchange.ca_file:
-        _check_ca_file(exchange.ca_file, mask)
+        _check_ca_file(exchange.ca_file)
     import urllib.request  # noqa: PLC0415 not for what is refused before
 
     parts = urlsplit(url)
@@ -95,7 +95,7 @@ def route(url: str, environ: Mapping[str, str], exchange: Exchange, mask: Mask) 
     exchange.proxy, exchange.via = proxy, f"{address[0]}:{address[1] or 443}"
 
 
-def _check_ca_file(path: str, mask: Mask) -> None:
+def _check_ca_file(path: str) -> None:
     import ssl  # noqa: PLC0415 only where the variable is set
 
     try:
@@ -109,7 +109,7 @@ def _check_ca_file(path: str, mask: Mask) -> None:
         ) from None
 
 
-def shown(found: Found, mask: Mask) -> str:
+def shown(found: Found) -> str:
     """Return a value to be printed: of a proxy without its login, nothing of another variable's."""
     return "…" if found.is_foreign else mask(without_login(found.value))
 
@@ -210,7 +210,6 @@ def differences(
     found: Mapping[str, Found],
     facts: Mapping[str, str | None],
     url: str,
-    mask: Mask,
 ) -> Iterator[str]:
     """Yield how the user's program would fare otherwise, by what it sees and by what is used."""
     texts = {name: "…" if one.is_foreign else one.value for name, one in seen.items()}
@@ -220,7 +219,7 @@ def differences(
     for head, words in zip(lines[::2], lines[1::2], strict=True):
         names, conditions, pattern = map(str.strip, head.split("|", 2))
         for name in filter(seen.__contains__, _GROUPS.get(names, names.split())):
-            known = facts | _facts(seen[name], found.get(name, seen[name]), mask)
+            known = facts | _facts(seen[name], found.get(name, seen[name]))
             matters = all(
                 not known.get(condition[1:]) if condition[0] == "!" else known.get(condition)
                 for condition in conditions.split()
@@ -230,12 +229,12 @@ def differences(
                 yield words.strip().format_map(known | quoted)
 
 
-def _facts(one: Found, used: Found, mask: Mask) -> dict[str, str | None]:
+def _facts(one: Found, used: Found) -> dict[str, str | None]:
     return {
         "name": one.name,
         "place": one.place,
         "where": one.where,
-        "value": shown(one, mask),
+        "value": shown(one),
         "in_file": one.place if one.is_in_file else None,
         "hidden": used.place if used.layer is not one.layer else None,
     }
@@ -256,11 +255,11 @@ def _loopback_by_proxy(url: str, no_proxy: str) -> str:
     return host if is_loopback(host) else ""
 
 
-def network_facts(seen: Mapping[str, Found], mask: Mask) -> dict[str, str | None]:
+def network_facts(seen: Mapping[str, Found]) -> dict[str, str | None]:
     """Return what the table of failures may say of proxies and certificates."""
     named = {name: one for name, one in seen.items() if one.value}
     from_file = (
-        f"{one.place}: {one.name}={shown(one, mask)}"
+        f"{one.place}: {one.name}={shown(one)}"
         for name, one in named.items()
         if name in NETWORK and one.is_in_file
     )
@@ -271,6 +270,6 @@ def network_facts(seen: Mapping[str, Found], mask: Mask) -> dict[str, str | None
         "http_proxy_only": "" if "HTTP_PROXY" in named and not proxy else None,
         "no_proxy_set": "" if not {"HTTP_PROXY", "HTTPS_PROXY"} & named.keys() else None,
         "proxy_login": "" if proxy and "@" in proxy.value else None,
-        "ca_file": f"{shown(ca_file, mask)} (SSL_CERT_FILE)" if ca_file else None,
+        "ca_file": f"{shown(ca_file)} (SSL_CERT_FILE)" if ca_file else None,
         "other_bundle": next((name for name in BUNDLES if name in named), None),
     }

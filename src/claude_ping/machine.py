@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from claude_ping import __version__, render
-from claude_ping.records import Answer, Credential, ExitCode, Mask, Phase, Report, Request, Secret
-from claude_ping.screen import inline
+from claude_ping.records import Answer, Credential, ExitCode, Phase, Report, Request, Secret
+from claude_ping.screen import inline, mask
 
 MAX_BODY_TEXT = 2000  # characters
 MAX_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB
@@ -21,7 +21,7 @@ _REPORTED_HEADERS = (
 )
 
 
-def as_json(report: Report, mask: Mask, client: Mapping[str, str]) -> str:
+def as_json(report: Report, client: Mapping[str, str]) -> str:
     """Return the one document: the same keys whatever happened, null where nothing is known."""
     exchange, settings, code = report.exchange, report.settings, report.exit_code
     document = {
@@ -41,7 +41,7 @@ def as_json(report: Report, mask: Mask, client: Mapping[str, str]) -> str:
         "fault": report.fault,
         "credential": settings and _credential(settings.credential),
         "request": report.request and _request(report, report.request),
-        "response": report.answer and _response(report.answer, mask),
+        "response": report.answer and _response(report.answer),
         "attempts": exchange.attempts,
         "retries": [{"reason": one.reason, "wait": round(one.wait, 3)} for one in exchange.retries],
         "timing": _timing(report),
@@ -63,7 +63,7 @@ def _request(report: Report, request: Request) -> dict[str, Any]:
     return {**sent, "proxy": report.exchange.via, "address": report.exchange.address}
 
 
-def _response(answer: Answer, mask: Mask) -> dict[str, Any]:
+def _response(answer: Answer) -> dict[str, Any]:
     # Masked before it is cut, lest half of a key is left.
     text = mask(answer.body.decode("utf-8", "replace")) if answer.json is None else None
     worth = {name: x for name, x in answer.headers.items() if re.fullmatch(_REPORTED_HEADERS, name)}

@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from claude_ping import api, stream, transport
-from claude_ping.records import Answer, Exchange, Failure, Mask, Phase, Report, Request, Retry
+from claude_ping.records import Answer, Exchange, Failure, Phase, Report, Request, Retry
+from claude_ping.screen import mask
 from claude_ping.stream import Accumulator
 
 FIRST_WAIT = 0.5  # seconds
@@ -24,7 +25,6 @@ class Caller(NamedTuple):
     """How the requests of one run are sent, and who is told of it."""
 
     report: Report
-    mask: Mask
     post: Callable[[Retry | tuple[int, str]], None]  # takes waits, and new text of which block
     retries: int
 
@@ -48,7 +48,7 @@ class Caller(NamedTuple):
                 raise
         body = {**(request.body or {}), "model": newest}
         instead = request._replace(body=body, data=api.encoded(body))
-        report.request = api.shown(instead, self.mask)
+        report.request = api.shown(instead)
         answer = self._ask(instead)
         report.failure = None
         report.warnings.append(f"{request.model}, the default, is gone; asked {newest} instead")
@@ -79,20 +79,20 @@ class Caller(NamedTuple):
         head: Answer | None = None
         try:
             with transport.exchanged(request, exchange) as (raw, chunks):
-                headers = api.masked(raw.headers, self.mask)
-                head = raw._replace(reason=self.mask(raw.reason), headers=headers)
+                headers = api.masked(raw.headers)
+                head = raw._replace(reason=mask(raw.reason), headers=headers)
                 exchange.answer = head
                 if is_stream and head.status == 200:
                     self._read_stream(head, chunks, exchange)
                 else:
                     for _ in chunks:
                         pass
-            answer = _so_far(head, exchange, self.mask)
+            answer = _so_far(head, exchange)
             is_whole = not is_stream or exchange.message() is not None
             return api.read_answer(answer, request.method, is_whole=is_whole)
         except Failure as failure:
-            failure.answer = head and _so_far(head, exchange, self.mask)
-            _masked(failure, self.mask)
+            failure.answer = head and _so_far(head, exchange)
+            _masked(failure)
             raise
         finally:
             exchange.finished = time.monotonic()
@@ -147,21 +147,21 @@ class Caller(NamedTuple):
         time.sleep(wait)
 
 
-def _masked(failure: Failure, mask: Mask) -> Failure:
+def _masked(failure: Failure) -> Failure:
     quoted = [failure.message, failure.kind, failure.code, failure.facts]
-    failure.message, failure.kind, failure.code, failure.facts = api.masked(quoted, mask)
+    failure.message, failure.kind, failure.code, failure.facts = api.masked(quoted)
     return failure
 
 
-def _so_far(head: Answer, exchange: Exchange, mask: Mask) -> Answer:
+def _so_far(head: Answer, exchange: Exchange) -> Answer:
     """Return what has come of an answer: of a stream the message, of anything else the body."""
     message, body = exchange.message(), bytes(exchange.body)
     if message is None:
-        return api.readable_answer(head, body, mask)
-    return head._replace(body=body, json=api.masked(message, mask))
+        return api.readable_answer(head, body)
+    return head._replace(body=body, json=api.masked(message))
 
 
-def timed_out(report: Report, mask: Mask) -> Failure:
+def timed_out(report: Report) -> Failure:
     """Return the failure of a run whose time is up, with what had come by then."""
     exchange = report.exchange
     head = exchange.answer
@@ -169,10 +169,10 @@ def timed_out(report: Report, mask: Mask) -> Failure:
         return report.failure
     if head is None:
         return transport.classify(TimeoutError(), exchange.phase)
-    answer = _so_far(head, exchange, mask)
+    answer = _so_far(head, exchange)
     if head.status < 400:
         return Failure("response unfinished", "timed out", answer=answer)
-    return _masked(api.read_error(answer), mask)  # the status of an error says the essential
+    return _masked(api.read_error(answer))  # the status of an error says the essential
 
 
 def journey_warnings(exchange: Exchange) -> Iterator[str]:

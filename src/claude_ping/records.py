@@ -11,7 +11,6 @@ from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
-Mask = Callable[[str], str]  # takes out of text from outside what must not be shown
 
 
 class ExitCode(IntEnum):

@@ -67,6 +67,10 @@ class Mask:
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}  # each form of a secret, and what stands for it
 
+    def forget(self) -> None:
+        """Begin with no secrets."""
+        self._shown.clear()
+
     def learn(self, secrets: Mapping[str, str]) -> None:
         """Show other texts for these from here on, also as JSON and percent-encoding write them."""
         for value, shown in secrets.items():
@@ -89,6 +93,9 @@ class Mask:
         return re.compile("|".join([*forms, ANTHROPIC_KEY]), re.ASCII)
 
 
+mask = Mask()  # one, because no text of this process may hold its secrets
+
+
 def _forms(value: str) -> set[str]:
     import json  # noqa: PLC0415 not for --help
     from urllib.parse import quote  # noqa: PLC0415
@@ -104,7 +111,7 @@ class Screen:
     def __init__(self, out: TextIO | None, err: TextIO | None, environ: Mapping[str, str]) -> None:
         self._out, self._err = out, err
         self.paint, self.paint_err = _painter(out, environ), _painter(err, environ)
-        self.mask = Mask()
+        mask.forget()  # of an earlier run in this process
         self.is_in_github_actions = environ.get("GITHUB_ACTIONS") == "true"
         self._is_on_runner = self.is_in_github_actions or bool(environ.get("TF_BUILD"))
         self._shows_ticks = _is_terminal(err) and environ.get("TERM") != "dumb"
@@ -135,7 +142,7 @@ class Screen:
 
     def raw(self, data: bytes) -> None:
         """Print a body as it was received, but for secrets; nothing that steers a terminal."""
-        text = self.mask(data.decode("utf-8", "surrogateescape"))
+        text = mask(data.decode("utf-8", "surrogateescape"))
         if _is_terminal(self._out):
             self.out(visible(text).removesuffix("\n"))
         else:
@@ -155,7 +162,7 @@ class Screen:
 
     def _release(self, *, held: int = 0) -> None:
         text = "".join(self._pending)
-        count, secrets = len(text) - held, self.mask.pattern(text)
+        count, secrets = len(text) - held, mask.pattern(text)
         for secret in secrets.finditer(text) if secrets else ():
             if secret.start() < count < secret.end():
                 count = secret.start()
@@ -163,7 +170,7 @@ class Screen:
         if ready:
             self._erase_tick()
             bar = f"  {self.paint('dim', '│')} "
-            lines = visible(self.mask(ready)).replace("\n", f"\n{bar}")
+            lines = visible(mask(ready)).replace("\n", f"\n{bar}")
             self._write(self._out, lines if self._is_in_line else bar + lines, is_ours=True)
             self._is_in_line = True
 

@@ -15,10 +15,10 @@ from claude_ping.records import (
     Failure,
     Found,
     Layer,
-    Mask,
     Secret,
     Settings,
 )
+from claude_ping.screen import mask
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -32,7 +32,7 @@ MAX_ENV_FILE = 1 << 16  # bytes
 MAX_TOKENS_UNSTREAMED = 21_333  # more than SDKs send without a stream
 
 
-def read_layers(env_file: str | None, environ: Mapping[str, str], mask: Mask) -> list[Layer]:
+def read_layers(env_file: str | None, environ: Mapping[str, str]) -> list[Layer]:
     """Return the places to look in, the strongest first; read at most one `.env` file.
 
     One that nobody named comes last.
@@ -120,9 +120,7 @@ def _secrets(layers: Iterable[Layer], headers: Iterable[tuple[str, str]]) -> Ite
             yield Secret(value, shows_end=False)
 
 
-def resolve(
-    args: Namespace, layers: Sequence[Layer], mask: Mask, body: Mapping[str, object]
-) -> Settings:
+def resolve(args: Namespace, layers: Sequence[Layer], body: Mapping[str, object]) -> Settings:
     """Decide every setting, or raise Failure with what to change and where."""
     if args.base_url and args.base_url.strip():
         layers = [Layer("--base-url", {BASE_URL: args.base_url}), *layers]
@@ -136,10 +134,10 @@ def resolve(
         every = [
             Found(name, value, layer) for layer in layers for name, value in layer.values.items()
         ]
-        raise credential.no_key(every, layers, mask)
-    _refuse_collecting(args, found, layers[-1], mask)
+        raise credential.no_key(every, layers)
+    _refuse_collecting(args, found, layers[-1])
     if BASE_URL in found:
-        endpoint.check_base_url(base.value, base.where, mask)
+        endpoint.check_base_url(base.value, base.where)
     base_url = base.value.removesuffix("/")  # one, as SDKs do
     is_home = endpoint.is_home(base_url)
     if given:
@@ -148,7 +146,7 @@ def resolve(
     facts = {
         **credential.facts(carried, sdk=args.sdk, is_home=is_home),
         **_other_facts(given, layers),
-        **endpoint.network_facts(seen, mask),
+        **endpoint.network_facts(seen),
         "custom_headers": "" if headers else None,
         "base_url_setting": None if base_url == DEFAULT_BASE_URL else _told(base, mask(base_url)),
         "undoubled": _told(base, mask(root)) if root != base_url else None,
@@ -156,7 +154,7 @@ def resolve(
     dialect = None if is_home or args.sdk else "x-api-key and 2023-06-01"
     used = {"key": found[API_KEY].where if API_KEY in found else None, "dialect": dialect}
     seen |= _not_set(args, body, facts)
-    differences = endpoint.differences(seen, found, facts | used, base_url, mask)
+    differences = endpoint.differences(seen, found, facts | used, base_url)
     warnings = filter(None, [facts["suspicion"], *_ignored(layers), *differences])
     return Settings(carried, base_url, headers, tuple(warnings), facts)
 
@@ -226,9 +224,7 @@ def _refuse_hidden(found: Mapping[str, Found], layers: Sequence[Layer]) -> None:
             )
 
 
-def _refuse_collecting(
-    args: Namespace, found: Mapping[str, Found], file: Layer, mask: Mask
-) -> None:
+def _refuse_collecting(args: Namespace, found: Mapping[str, Found], file: Layer) -> None:
     """Let a found file choose where to send, by URL or Host, only what it holds itself."""
     if file.text is None:
         return
