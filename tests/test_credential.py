@@ -110,10 +110,10 @@ OTHERS = {
     "sk-ant-admin01-abcdefgh0123": "admin",
     "sk-ant-oat01-abcdefgh0123": "OAuth",
     "sk-ant-sid01-abcdefgh0123": "session",
-    "sk-proj-abcdefgh0123": "OpenAI",
-    "sk-or-v1-abcdefgh0123": "OpenRouter",
-    "AKIAABCDEFGH0123": "AWS",
-    "ghp_abcdefgh0123": "GitHub",
+    "sk-proj-abcdefgh0123": "another vendor",
+    "sk-or-v1-abcdefgh0123": "another vendor",
+    "AKIAABCDEFGH0123": "another vendor",
+    "ghp_abcdefgh0123": "another vendor",
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from helpers import KEY, Run
 
-from claude_ping import endpoint
+from claude_ping import endpoint, options, settings
 
 Patch = pytest.MonkeyPatch
 GATEWAY = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
@@ -236,9 +236,10 @@ def test_a_gateway_may_take_one_dialect_only(run: Run, monkeypatch: Patch) -> No
 
 
 def test_every_row_of_what_sdks_do_speaks_of_known_facts() -> None:
-    rows = endpoint._DIFFERENCES.strip().split("\n")  # noqa: SLF001 the table itself
-    known = "where name value place key dialect hidden loopback credential entry ending other_place"
-    known += " noun other_key source other_file"
+    rows = endpoint._DIFFERENCES + endpoint._DOUBTS  # noqa: SLF001 the tables themselves
+    known = settings.resolve(options.parse([]), [settings.environment()], {}).facts.keys()
 
-    assert set(re.findall(r"\{(\w+)\}", "\n".join(rows[1::2]))) == set(known.split())
+    names = set(re.findall(r"(?<!-)\[(\w+)\] |\{(\w+)\}", rows))
+    of_a_variable = {"where", "name", "value", "place", "part", "file_place", "hidden"}
+    assert {condition or fact for condition, fact in names} <= known | of_a_variable
     assert {"NO_PROXY", "ANTHROPIC_BASE_URL", "REQUESTS_CA_BUNDLE"} <= set(endpoint.watched())

@@ -137,18 +137,17 @@ def _show(event: Event, args: Args, screen: Screen) -> None:
 def _work(args: Args, report: Report, post: Callable[[Event], None]) -> Answer | None:
     """Ask with the settings found; for a rehearsal, with those of the built-in server alone."""
     from claude_ping import settings  # noqa: PLC0415
-    from claude_ping.records import Layer  # noqa: PLC0415
 
     if args.simulate is None:
-        mask.learn(settings.secrets([Layer(settings.ENVIRONMENT, os.environ)], args.header))
-        layers = settings.read_layers(args.env_file, os.environ)
+        mask.learn(settings.secrets([settings.environment()], args.header))
+        layers = settings.read_layers(args.env_file)
         return _ask(args, report, post, layers)
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
     simulator.rehearse(args.simulate, report.exchange)
     with simulator.serve(args.simulate) as base_url:
         values = {"ANTHROPIC_API_KEY": SIMULATED_KEY, "ANTHROPIC_BASE_URL": base_url}
-        return _ask(args, report, post, [Layer("--simulate", values)])
+        return _ask(args, report, post, [settings.layer("--simulate", values)])
 
 
 def _ask(
@@ -187,7 +186,7 @@ def _prepare(args: Args, report: Report, layers: list[Layer]) -> Request:
     request = api.message_request(report.settings, body, data=literal, sdk=args.sdk)
     request = api.models_request_like(request) if args.models else request
     report.request = api.shown(request)
-    is_elsewhere = report.settings.credential.source != settings.ENVIRONMENT
+    is_elsewhere = report.settings.credential.source != "the environment"
     if args.dry_run and not args.json and is_elsewhere:
         report.warnings.append(
             f"the {report.settings.credential.noun} is from {report.settings.credential.source}:"
@@ -204,12 +203,12 @@ def _prepare(args: Args, report: Report, layers: list[Layer]) -> Request:
 def _explain(failure: Exception, report: Report) -> None:
     """Fill the report with the verdict on a failure, or on a bug."""
     from claude_ping import diagnosis, settings  # noqa: PLC0415
-    from claude_ping.records import Failure, Layer  # noqa: PLC0415
+    from claude_ping.records import Failure  # noqa: PLC0415
 
     if not isinstance(failure, Failure):
         failure = Failure("internal error", _described(failure))
     if failure.fault == "usage":  # it quotes what was typed
-        mask.learn(settings.secrets([Layer(settings.ENVIRONMENT, os.environ)], []))
+        mask.learn(settings.secrets([settings.environment()], []))
         failure.message, failure.known = mask(failure.message), tuple(map(mask, failure.known))
     diagnosis.explain(failure, report)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from claude_ping import credential, endpoint
 from claude_ping.failures import BY_NAME, FACTS, MENTIONED, STATUS_OF_TYPE, SUBJECTS, TABLE, Row
-from claude_ping.records import DEFAULT_BASE_URL, Answer, Failure, Phase, Report, Request
+from claude_ping.records import DEFAULT_BASE_URL, Answer, Failure, Phase, Report, Request, told
 from claude_ping.render import exhausted_limits, in_words
 
 MAX_HINTS = 3
@@ -29,24 +29,16 @@ def explain(failure: Failure, report: Report) -> None:
     report.speaker = speaker(answer, report) if answer else None
     report.key_accepted = _key_accepted(failure, report, row)
     own = _answered(failure, answer, report) if answer else failure.message or row.name
-    report.headline = next(_filled([row.headline or ""], known), "") or own
+    report.headline = next(told([row.headline or ""], known), "") or own
     said = [report.headline, *report.warnings]
-    report.explanation = _new((*failure.known, *_filled(row.known, known)), said)
-    hints = _new((*failure.hints, *_filled(row.hints, known)), [*said, *report.explanation])
+    report.explanation = _new((*failure.known, *told(row.known, known)), said)
+    hints = _new((*failure.hints, *told(row.hints, known)), [*said, *report.explanation])
     report.hints = hints[:MAX_HINTS]
 
 
 def _new(lines: Iterable[str], said: Iterable[str]) -> tuple[str, ...]:
     """Drop what has been said: nothing is said twice."""
     return tuple(line for line in dict.fromkeys(lines) if not any(line in one for one in said))
-
-
-def _filled(lines: Iterable[str], known: Mapping[str, str | None]) -> Iterator[str]:
-    for line in lines:
-        condition, text = re.fullmatch(r"(?:\[(\w+)\] )?(.*)", line).groups()  # type: ignore[union-attr]
-        names = [*re.findall(r"\{(\w+)\}", text), *filter(None, [condition])]
-        if all(known[name] is not None for name in names):
-            yield re.sub(r"\{(\w+)\}", lambda match: str(known[match[1]]), text)
 
 
 def row_for(failure: Failure, report: Report) -> Row:
@@ -177,13 +169,13 @@ def _found(pattern: str, text: str) -> str | None:
     return next(filter(None, match.groups()), None) if match else None
 
 
-def facts(failure: Failure, report: Report) -> dict[str, str | None]:
+def facts(failure: Failure, report: Report) -> dict[str, Any]:
     """Return what is known of a failed run, by every name that the table uses.
 
     A name that is only a condition stands for an empty text where it holds.
     """
     settings, request, answer = report.settings, report.request, failure.answer
-    found: dict[str, str | None] = dict.fromkeys(FACTS.split())
+    found: dict[str, Any] = dict.fromkeys(FACTS.split())
     found |= {
         "console": CONSOLE,
         "support": "https://support.claude.com",
@@ -202,7 +194,7 @@ def facts(failure: Failure, report: Report) -> dict[str, str | None]:
     return found | {name: value for name, value in failure.facts.items() if name in found}
 
 
-def _request_facts(failure: Failure, request: Request) -> dict[str, str | None]:
+def _request_facts(failure: Failure, request: Request) -> dict[str, Any]:
     model, workspace = request.model, request.headers.get("anthropic-workspace-id")
     is_literal = request.body is not None and request.data != json.dumps(request.body).encode()
     found = {
@@ -251,7 +243,7 @@ def _offending(message: str, body: Any) -> str | None:
     return f"{'.'.join(followed)} = {shown}" if followed else None
 
 
-def _host_facts(failure: Failure, report: Report, request: Request) -> dict[str, str | None]:
+def _host_facts(failure: Failure, report: Report, request: Request) -> dict[str, Any]:
     """Return whom the request went to and how far, and who answered."""
     home, exchange, url = is_home(report), report.exchange, request.url
     host = urlsplit(DEFAULT_BASE_URL if report.simulated and home else url).netloc
@@ -298,7 +290,7 @@ def _is_private(address: str | None) -> bool:
 
 def _answer_facts(
     failure: Failure, answer: Answer, report: Report, request: Request
-) -> dict[str, str | None]:
+) -> dict[str, Any]:
     headers, message = answer.headers, failure.message
     organization = headers.get("anthropic-organization-id")
     versions = re.findall(r"\b20\d\d-\d\d-\d\d\b", message) if "version" in message else []

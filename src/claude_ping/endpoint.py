@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from claude_ping.records import DEFAULT_BASE_URL, Exchange, Failure, Found, Secret
+from claude_ping.records import DEFAULT_BASE_URL, Exchange, Failure, Found, Secret, told
 from claude_ping.screen import mask, unprintable
 
 # The headers whose values are known to be harmless; any other may hold a secret.
@@ -16,13 +17,14 @@ _SHOWN_HEADER = (
 )
 
 
-def refuse(message: str, *hints: str, known: tuple[str, ...] = ()) -> Failure:
+def refuse(message: str, *hints: str) -> Failure:
     """Return the Failure of a setting that cannot work."""
-    return Failure("unusable setting", message, known=known, hints=hints)
+    return Failure("unusable setting", message, hints=hints)
 
 
-def check_base_url(url: str, where: str) -> None:
+def check_base_url(base: Found) -> None:
     """Refuse a URL that requests cannot be sent to, or that would expose the key on the way."""
+    url = base.value
     shown = mask(re.sub(r"[?#].*", "?…", without_login(url), flags=re.DOTALL))
     scheme, separator, rest = url.rpartition("://")
     address = _host_and_port(re.split("[/?#]", rest, maxsplit=1)[0])
@@ -42,7 +44,7 @@ def check_base_url(url: str, where: str) -> None:
     )
     for fault, remedy in faults:
         if fault:
-            raise refuse(f"{where} {fault}: {shown}", remedy)
+            raise refuse(f"{base.where} {fault}: {shown}", remedy)
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None] | None:
@@ -77,15 +79,14 @@ def route(url: str, environ: Mapping[str, str], exchange: Exchange) -> None:
     proxy = urllib.request.getproxies().get(parts.scheme)
     if is_loopback(parts.hostname) or not proxy or urllib.request.proxy_bypass(parts.netloc):
         return
-    variable, shown = f"{parts.scheme.upper()}_PROXY", mask(without_login(proxy))
-    scheme, separator, _ = proxy.rpartition("://")
-    address = _host_and_port(proxy.rpartition("@")[2].rpartition("//")[2].rstrip("/"))
+    variable, (scheme, separator, rest) = f"{parts.scheme.upper()}_PROXY", proxy.rpartition("://")
     if separator and scheme.lower() != "http":
         raise refuse(
-            f"the proxy {shown} ({variable}) is of a kind that urllib cannot use",
+            f"the proxy {mask(without_login(proxy))} ({variable}) is of a kind urllib cannot use",
             f"urllib speaks plain HTTP to proxies: {variable}=http://HOST:PORT",
             f"Or go without one: NO_PROXY={parts.hostname}",
         )
+    address = _host_and_port(rest.rpartition("@")[2].rstrip("/"))
     if address is None:
         raise refuse(
             f"the proxy of {variable} has a bad host or port (not shown: it may hold a password)",
@@ -103,15 +104,10 @@ def _check_ca_file(path: str) -> None:
     except OSError as error:
         is_text = isinstance(error, ssl.SSLError)
         why = "holds no PEM certificate" if is_text else f"cannot be read: {error.strerror}"
+        remedy = "Without it: env -u SSL_CERT_FILE claude-ping"
         raise refuse(
-            f"SSL_CERT_FILE={mask(path)} {why}: the SDKs stop there, too",
-            "Without it: env -u SSL_CERT_FILE claude-ping",
+            f"SSL_CERT_FILE={mask(path)} {why}: the SDKs stop there, too", remedy
         ) from None
-
-
-def shown(found: Found) -> str:
-    """Return a value to be printed: of a proxy without its login, nothing of another variable's."""
-    return "…" if found.is_foreign else mask(without_login(found.value))
 
 
 def without_login(url: str) -> str:
@@ -119,14 +115,12 @@ def without_login(url: str) -> str:
     return re.sub(r"^(\w+:/*)?.*@", r"\1…@", url, flags=re.DOTALL)
 
 
-def url_secrets(url: str) -> Iterator[Secret]:
+def url_secrets(url: str) -> Iterator[str]:
     """Yield the login and the query of a URL, in each form they may be echoed."""
     login = re.sub(r"^\w+:/+", "", url).rpartition("@")[0]
     for form in (login, unquote(login)):
-        yield Secret(form, shows_end=False)
-        yield Secret(form.partition(":")[2], shows_end=False)
-    for mark in "?#":
-        yield Secret(url.partition(mark)[2], shows_end=False)
+        yield from (form, form.partition(":")[2])
+    yield from (url.partition(mark)[2] for mark in "?#")
 
 
 def header_problem(name: str, value: str) -> str | None:
@@ -153,123 +147,97 @@ NETWORK = (*PROXIES, "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _GROUPS = {"PROXIES": PROXIES, "NETWORK": NETWORK, "BUNDLES": BUNDLES}
 # What official SDKs (the Python SDK 2.13 unless said) do otherwise with what is set. A row says of
-# which variables or group, with what known (! not known), for what values; and then the words.
+# which variables or group, for what values, and the words, as in the table of failures.
 _DIFFERENCES = r"""
-ANTHROPIC_API_KEY | | ^\s+$
-  {where} is blank: the Python SDK sends it all the same, and fails
-ANTHROPIC_AUTH_TOKEN | key | \S
-  {where} is set beside {key}, which is sent; SDKs before 2.0 send both, Claude Code the token
-ANTHROPIC_BASE_URL | | ^\s*$
-  {where} is empty: the Python SDK uses it as it is, and fails; here it counts as not set
-ANTHROPIC_BASE_URL | | //$
-  {where} ends in //: requests go to //v1/messages, as with SDKs
-ANTHROPIC_BASE_URL | | (?P<ending>/v1(/messages)?)/?$
-  {where} ends in {ending}, and /v1/messages is appended to it, as by SDKs
-ANTHROPIC_BASE_URL | dialect |
-  a gateway may take one only: {dialect} (sent), or authorization: Bearer and 2026-10-21 (--sdk)
-ANTHROPIC_WORKSPACE_ID | | \S
-  {where} is sent here, but not by SDKs: ANTHROPIC_CUSTOM_HEADERS='anthropic-workspace-id: …'
-ANTHROPIC_CUSTOM_HEADERS | | (?im)^\s*(?P<credential>authorization|x-api-key)\s*:
-  {where} has {credential}: it alone is sent here; SDKs send x-api-key beside the key
-ANTHROPIC_CUSTOM_HEADERS | | (?m)^[^:\n]*[^:\s][^:\n]*$
-  {where}: a line has no colon and is ignored, as by SDKs
-ANTHROPIC_BASE_URL ANTHROPIC_WORKSPACE_ID ANTHROPIC_CUSTOM_HEADERS | hidden | ^\s*$
-  {where} is empty, which hides {hidden} from load_dotenv()
-PROXIES | | ^(?!((?i:https?)://|(?!\w+://))([^/?#]*@)?(\[[^]]*\]|[^:\[\]/?#]*)(:\d*)?\s*([/?#].*)?$).
-  {name}={value} ({place}) stops the Python SDK, used or not: no http URL (SOCKS needs socksio)
-NO_PROXY | | (^|,)(?!\s*([\da-f:.]+|(\w*://)?[^:\[\],]*(:\d*)?(/[^,]*)?)\s*(,|$))(?P<entry>[^,]+)
-  {where} has an entry that stops the Python SDK: {entry}
-ALL_PROXY | https !HTTPS_PROXY | .
-  {name}={value} ({place}): the Python SDK goes by it, urllib and claude-ping do not
-HTTP_PROXY ALL_PROXY | loopback | .
-  {name}={value} ({place}): the Python SDK takes it even to {loopback}, which NO_PROXY lacks
-NETWORK | in_file | .
-  {place} sets {name}={value}: load_dotenv() hands it to your program, not to claude-ping
-BUNDLES | https !SSL_CERT_FILE | .
-  {where} is set, but Python's ssl and the SDK read only SSL_CERT_FILE and SSL_CERT_DIR
-other_key | other_file | .
-  {other_place} has a different {noun} ({other_key}); {source} wins. Try --env-file {other_file}
--H | | .
-  {value}: other users see command lines (ps), but not ANTHROPIC_CUSTOM_HEADERS
-sampling | | .
-  {value}: current SDKs send anthropic-version 2026-10-21, which refuses it; see --sdk
-max_tokens | | .
-  max_tokens {value}: SDKs refuse more than 21,333 without --stream
+ANTHROPIC_API_KEY | ^\s+$ | {where} is blank: the Python SDK sends it all the same, and fails
+ANTHROPIC_AUTH_TOKEN | \S | {where} is set beside {key}, which is sent; SDKs before 2.0 send both, Claude Code the token
+ANTHROPIC_BASE_URL | ^\s*$ | {where} is empty: the Python SDK uses it as it is, and fails; here it counts as not set
+ANTHROPIC_BASE_URL | //$ | {where} ends in //: requests go to //v1/messages, as with SDKs
+ANTHROPIC_BASE_URL | (?P<part>/v1(/messages)?)/?$ | {where} ends in {part}, and /v1/messages is appended to it, as by SDKs
+ANTHROPIC_BASE_URL | \S | a gateway may take one only: {dialect} (sent), or authorization: Bearer and 2026-10-21 (--sdk)
+ANTHROPIC_WORKSPACE_ID | \S | {where} is sent here, but not by SDKs: ANTHROPIC_CUSTOM_HEADERS='anthropic-workspace-id: …'
+ANTHROPIC_CUSTOM_HEADERS | (?im)^\s*(?P<part>authorization|x-api-key)\s*: | {where} has {part}: it alone is sent here; SDKs send x-api-key beside the key
+ANTHROPIC_CUSTOM_HEADERS | (?m)^[^:\n]*[^:\s][^:\n]*$ | {where}: a line has no colon and is ignored, as by SDKs
+ANTHROPIC_BASE_URL ANTHROPIC_WORKSPACE_ID ANTHROPIC_CUSTOM_HEADERS | ^\s*$ | {where} is empty, which hides {hidden} from load_dotenv()
+PROXIES | ^(?!((?i:https?)://|(?!\w+://))([^/?#]*@)?(\[[^]]*\]|[^:\[\]/?#]*)(:\d*)?\s*([/?#].*)?$). | {name}={value} ({place}) stops the Python SDK, used or not: no http URL (SOCKS needs socksio)
+NO_PROXY | (^|,)(?!\s*([\da-f:.]+|(\w*://)?[^:\[\],]*(:\d*)?(/[^,]*)?)\s*(,|$))(?P<part>[^,]+) | {where} has an entry that stops the Python SDK: {part}
+ALL_PROXY | . | [proxyless] {name}={value} ({place}): the Python SDK goes by it, urllib and claude-ping do not
+HTTP_PROXY ALL_PROXY | . | {name}={value} ({place}): the Python SDK takes it even to {proxied}, which NO_PROXY lacks
+NETWORK | . | {file_place} sets {name}={value}: load_dotenv() hands it to your program, not to claude-ping
+BUNDLES | . | [default_ca] {where} is set, but Python and the SDK read only SSL_CERT_FILE and SSL_CERT_DIR
+"""
+# What else may surprise.
+_DOUBTS = """
+{suspicion}
+{other_place} has a different {noun} ({other_key}); {source} wins. Try --env-file {other_file}
+{typed}: other users see command lines (ps), but not ANTHROPIC_CUSTOM_HEADERS
+{sampling}: current SDKs send anthropic-version 2026-10-21, which refuses it; see --sdk
+max_tokens {long_reply}: SDKs refuse more than 21,333 without --stream
 """
 
 
 def watched() -> Iterator[str]:
     """Yield every variable that a row speaks of."""
-    for head in _DIFFERENCES.strip().split("\n")[::2]:
-        names = head.partition("|")[0].strip()
-        yield from filter(str.isupper, _GROUPS.get(names, names.split()))
+    for row in _DIFFERENCES.strip().split("\n"):
+        names = row.split(" | ")[0]
+        yield from _GROUPS.get(names, names.split())
 
 
 def differences(
-    seen: Mapping[str, Found],
-    found: Mapping[str, Found],
-    facts: Mapping[str, str | None],
-    url: str,
+    seen: Mapping[str, Found], used: Mapping[str, Found], facts: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield how the user's program would fare otherwise, by what it sees and by what is used."""
-    texts = {name: "…" if one.is_foreign else one.value for name, one in seen.items()}
-    facts = {**texts, **facts, "https": url if url.startswith("https:") else None}
-    facts["loopback"] = _loopback_by_proxy(url, texts.get("NO_PROXY", ""))
-    lines = _DIFFERENCES.strip().split("\n")
-    for head, words in zip(lines[::2], lines[1::2], strict=True):
-        names, conditions, pattern = map(str.strip, head.split("|", 2))
-        for name in filter(seen.__contains__, _GROUPS.get(names, names.split())):
-            known = facts | _facts(seen[name], found.get(name, seen[name]))
-            matters = all(
-                not known.get(condition[1:]) if condition[0] == "!" else known.get(condition)
-                for condition in conditions.split()
-            )
-            if matters and (match := re.search(pattern, texts[name])):
-                quoted = {name: mask(text) for name, text in match.groupdict("").items()}
-                yield words.strip().format_map(known | quoted)
+    yield from told(_DOUBTS.strip().split("\n"), facts)
+    for row in _DIFFERENCES.strip().split("\n"):
+        names, pattern, words = row.split(" | ")
+        for one in (seen[name] for name in _GROUPS.get(names, names.split()) if name in seen):
+            if match := re.search(pattern, "…" if one.is_foreign else one.value):
+                other = used.get(one.name, one).place
+                about_it = {
+                    "name": one.name,
+                    "place": one.place,
+                    "where": one.where,
+                    "value": shown(one),
+                    "part": mask(match.groupdict().get("part", "")),
+                    "file_place": one.file and one.place,
+                    "hidden": other if other != one.place else None,
+                }
+                yield from told([words], {**facts, **about_it})
 
 
-def _facts(one: Found, used: Found) -> dict[str, str | None]:
-    return {
-        "name": one.name,
-        "place": one.place,
-        "where": one.where,
-        "value": shown(one),
-        "in_file": one.place if one.is_in_file else None,
-        "hidden": used.place if used.layer is not one.layer else None,
-    }
+def shown(found: Found) -> str:
+    """Return a value to be printed: of a proxy without its login, nothing of another variable's."""
+    return "…" if found.is_foreign else mask(without_login(found.value))
 
 
-def _loopback_by_proxy(url: str, no_proxy: str) -> str:
-    """Return the URL's host if it is this machine, and NO_PROXY does not exempt it for httpx."""
-    from ipaddress import ip_address, ip_network  # noqa: PLC0415 few hosts are addresses
-
-    host = urlsplit(url).hostname or ""
-    for entry in map(str.strip, no_proxy.split(",") if is_loopback(host) else ()):
-        try:
-            is_exempt = ip_address(host) in ip_network(entry, strict=False)
-        except ValueError:
-            is_exempt = entry.rpartition("://")[2].partition(":")[0] in ("*", host)
-        if is_exempt:
-            return ""
-    return host if is_loopback(host) else ""
-
-
-def network_facts(seen: Mapping[str, Found]) -> dict[str, str | None]:
-    """Return what the table of failures may say of proxies and certificates."""
+def network_facts(seen: Mapping[str, Found], base: Found) -> dict[str, Any]:
+    """Return what both tables may say of the base URL, proxies and certificates."""
+    url = base.value.removesuffix("/")
+    root = re.sub(r"/v1(/messages)?/?$", "", url)
     named = {name: one for name, one in seen.items() if one.value}
-    from_file = (
-        f"{one.place}: {one.name}={shown(one)}"
-        for name, one in named.items()
-        if name in NETWORK and one.is_in_file
-    )
+    in_file = [one for name, one in named.items() if name in NETWORK and one.file]
     proxy, ca_file = named.get("HTTPS_PROXY"), named.get("SSL_CERT_FILE")
-    ca_file = None if ca_file and ca_file.is_in_file else ca_file
+    is_https, host = url.startswith("https:"), urlsplit(url).hostname or ""
+    exempt = rf"(^|[,/\s])({re.escape(host)}|\*|127\.[\d.]+/\d+)(:\d*)?\s*(,|$)"
+    no_proxy = named["NO_PROXY"].value if "NO_PROXY" in named else ""
+    is_proxied = is_loopback(host) and not re.search(exempt, no_proxy)
     return {
-        "env_network": next(from_file, None),
-        "http_proxy_only": "" if "HTTP_PROXY" in named and not proxy else None,
-        "no_proxy_set": "" if not {"HTTP_PROXY", "HTTPS_PROXY"} & named.keys() else None,
-        "proxy_login": "" if proxy and "@" in proxy.value else None,
-        "ca_file": f"{shown(ca_file)} (SSL_CERT_FILE)" if ca_file else None,
+        "env_network": next((f"{one.place}: {one.name}={shown(one)}" for one in in_file), None),
+        "http_proxy_only": "HTTP_PROXY" in named and not proxy,
+        "no_proxy_set": not {"HTTP_PROXY", "HTTPS_PROXY"} & named.keys(),
+        "proxy_login": proxy is not None and "@" in proxy.value,
+        "ca_file": ca_file and not ca_file.file and f"{shown(ca_file)} (SSL_CERT_FILE)",
         "other_bundle": next((name for name in BUNDLES if name in named), None),
+        "proxyless": is_https and not proxy,
+        "default_ca": is_https and "SSL_CERT_FILE" not in named,
+        "base_url_setting": url != DEFAULT_BASE_URL and _as_set(base, url),
+        "undoubled": root != url and _as_set(base, root),
+        "proxied": host if is_proxied else None,
     }
+
+
+def _as_set(base: Found, url: str) -> str:
+    """Say how a base URL is set, in the form that sets it."""
+    if base.place == base.where:
+        return f"{base.where} {mask(url)}"
+    return f"{base.name}={mask(url)}{base.where.removeprefix(base.name)}"

@@ -5,8 +5,9 @@ NamedTuples rather than dataclasses: importing `dataclasses` costs a tenth of a 
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
@@ -76,47 +77,33 @@ class Secret:
         return len(self._value)
 
 
-class Layer(NamedTuple):
-    """One place that settings are looked for in; of a `.env` also what it looks like."""
-
-    label: str
-    values: Mapping[str, str]
-    text: str | None = None  # None where it is no file
-    lines: Mapping[str, int] = {}  # of each name
-    ignored: Sequence[int] = ()  # lines that are not NAME=value
-    foreign: Collection[str] = ()  # names whose values hold what is set elsewhere
-
-
 class Found(NamedTuple):
-    """A variable's value and the layer that gave it."""
+    """A variable's value and where it was set."""
 
     name: str
     value: str
-    layer: Layer
-
-    @property
-    def place(self) -> str:
-        line = self.layer.lines.get(self.name)
-        return f"{self.layer.label} line {line}" if line else self.layer.label
+    place: str  # "the environment", ".env line 3", "--base-url"
+    file: str | None = None  # what the file that holds it is called
+    is_foreign: bool = False  # whether the file took its value from elsewhere
 
     @property
     def where(self) -> str:
-        if self.layer.label == "--base-url":
-            return self.layer.label
+        if self.place == "--base-url":
+            return self.place
         return f"{self.name} ({self.place.removeprefix('the ')})"
 
     @property
-    def is_foreign(self) -> bool:
-        return self.name in self.layer.foreign
-
-    @property
-    def is_in_file(self) -> bool:
-        return self.layer.text is not None
-
-    @property
     def secret(self) -> Secret:
-        """The value, wrapped; a file shows nothing of one that is set elsewhere."""
         return Secret(self.value, shows_end=not self.is_foreign)
+
+
+class Layer(NamedTuple):
+    """One place that settings are looked for in."""
+
+    label: str
+    found: Mapping[str, Found]
+    text: str | None = None  # None where it is no file
+    ignored: Sequence[str] = ()  # what to say of lines that are not NAME=value
 
 
 class Credential(NamedTuple):
@@ -139,7 +126,7 @@ class Settings(NamedTuple):
     base_url: str
     headers: Mapping[str, str | Secret]  # to send over the tool's own; Secret where not to be shown
     warnings: tuple[str, ...] = ()
-    facts: Mapping[str, str | None] = {}  # for the table of failures
+    facts: Mapping[str, Any] = {}  # for the table of failures
 
 
 class Request(NamedTuple):
@@ -195,6 +182,15 @@ class Failure(Exception):  # noqa: N818 the field's word for it
         self.fault, self.message, self.answer = fault, message, answer
         self.kind, self.code = kind, code
         self.known, self.hints, self.facts = known, hints, facts
+
+
+def told(lines: Iterable[str], facts: Mapping[str, Any]) -> Iterator[str]:
+    """Fill the {facts} into lines; leave out those that lack one, or the [one] at their head."""
+    for line in lines:
+        condition, text = re.fullmatch(r"(?:\[(\w+)\] )?(.*)", line).groups()  # type: ignore[union-attr]
+        names = [*re.findall(r"\{(\w+)\}", text), *filter(None, [condition])]
+        if all(facts[name] not in (None, False) for name in names):
+            yield re.sub(r"\{(\w+)\}", lambda match: str(facts[match[1]]), text)
 
 
 class Retry(NamedTuple):
