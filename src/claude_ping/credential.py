@@ -31,7 +31,7 @@ _REFERENCE = r"""(?x) \$?\{\{.*\}\} | \} | \$\{?\w+\}? | \$\(.*\) | %\w+% | \$en
 # What it is instead of a key, how to mend that, and a pattern for the whole value; @ marks what the
 # API alone cannot take: gateways may take anything.
 _DEFECTS = r"""
-is a reference, not a key: nothing resolved it | {resolve} | REFERENCE
+is a reference, not a key: nothing resolved it | Let what resolves it start claude-ping (op run -- claude-ping), or put the key there. | REFERENCE
 is the word {value}, not a key | Put the key there, or unset it. | (?i)undefined|null|nil
 begins with ANTHROPIC_API_KEY= | Put only the key there. | (export\s+)?ANTHROPIC_\w+\s*=.*
 begins with Bearer | Remove it: the header is made here. | (?i)bearer\b.*
@@ -55,10 +55,7 @@ the key of another vendor | sk-(proj|svcacct|or)-|AIza|AKIA|gsk_|xai-|hf_|gh\w_|
 
 
 def check(value: str, where: str, *, is_home: bool) -> None:
-    """Refuse a key or token that cannot be accepted, saying why but never showing it.
-
-    `where` is the variable and its place.
-    """
+    """Refuse a key or token that cannot be accepted, saying where and why but never showing it."""
     bare, patterns = value.strip(), {"REFERENCE": _REFERENCE, "PLACEHOLDER": PLACEHOLDER}
     problem = unprintable(value, allowed="")
     remedy = 'Set it without: in a shell by printf %s "$KEY"; in CI, paste the secret again.'
@@ -71,11 +68,8 @@ def check(value: str, where: str, *, is_home: bool) -> None:
             problem, remedy = words.removeprefix("@").replace("{value}", bare), mending
             break
     if problem:
-        resolve = (
-            "Let what resolves it start claude-ping (op run -- claude-ping), or put the key there."
-        )
-        hint = remedy.replace("{console}", CONSOLE_KEYS).replace("{resolve}", resolve)
         message = f"{where} {problem} ({len(value)} characters, not shown)"
+        hint = remedy.replace("{console}", CONSOLE_KEYS)
         raise Failure("unusable setting", message, hints=(hint,))
 
 
@@ -85,9 +79,8 @@ def facts(credential: Credential, *, sdk: bool, is_home: bool) -> dict[str, Any]
     value, is_key_header = secret.reveal(), kind == "api_key" and not sdk
     is_usual = not value.startswith("sk-ant-api03-") or len(value) == KEY_LENGTH
     rows = (row.split(" | ") for row in _OTHER_KINDS.strip().split("\n"))
-    others = (
-        other for other, start in rows if re.match(rf"({kind} )?({start})", f"{kind} {value}")
-    )
+    shown = f"{kind} {value}"
+    others = (other for other, start in rows if re.match(rf"({kind} )?({start})", shown))
     other = next(others, None) if is_home else None
     return {
         "noun": credential.noun,
@@ -122,24 +115,16 @@ def wanted(message: str, answer: Answer, sent: Mapping[str, str | Secret]) -> di
         name = "x-api-key" if scheme in ("apikey", "api-key", "x-api-key") else "authorization"
     if not name or name.lower() in sent:
         return {}
-    if name.lower() == "x-api-key":
-        return {"api_key_wanted": True}
-    if name.lower() != "authorization":
-        return {"wanted_header": name}
-    return (
-        {"bearer_wanted": True} if scheme in ("", "bearer") else {"wanted_scheme": scheme.title()}
-    )
-
-
-_MISNAMED = (
-    r"(?i)(\$env:|[A-Z]+_)?(claude|anthropic|antropic|anthorpic)(_ai|_code)?(_oauth)?"
-    r"_?(api|auth|secret)?_?(key|token)s?(_file)?\s*"
-)
+    if name.lower() == "authorization" and scheme not in ("", "bearer"):
+        return {"wanted_scheme": scheme.title()}
+    facts = {"x-api-key": "api_key_wanted", "authorization": "bearer_wanted"}
+    return {facts.get(name.lower(), "wanted_header"): name}
 
 
 def is_misnamed(name: str) -> bool:
     """Whether a variable's name is, or looks like, the one of a key or token."""
-    return bool(re.fullmatch(_MISNAMED, name))
+    vendor = r"(?i)(\$env:|[A-Z]+_)?(claude|anthropic|antropic|anthorpic)(_ai|_code)?(_oauth)?"
+    return bool(re.fullmatch(vendor + r"_?(api|auth|secret)?_?(key|token)s?(_file)?\s*", name))
 
 
 def no_key(layers: Sequence[Layer]) -> Failure:

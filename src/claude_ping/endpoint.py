@@ -163,7 +163,7 @@ PROXIES | ^(?!((?i:https?)://|(?!\w+://))([^/?#]*@)?(\[[^]]*\]|[^:\[\]/?#]*)(:\d
 NO_PROXY | (^|,)(?!\s*([\da-f:.]+|(\w*://)?[^:\[\],]*(:\d*)?(/[^,]*)?)\s*(,|$))(?P<part>[^,]+) | {where} has an entry that stops the Python SDK: {part}
 ALL_PROXY | . | [proxyless] {name}={value} ({place}): the Python SDK goes by it, urllib and claude-ping do not
 HTTP_PROXY ALL_PROXY | . | {name}={value} ({place}): the Python SDK takes it even to {proxied}, which NO_PROXY lacks
-NETWORK | . | {file_place} sets {name}={value}: load_dotenv() hands it to your program, not to claude-ping
+NETWORK | . | [file] {place} sets {name}={value}: load_dotenv() hands it to your program, not to claude-ping
 BUNDLES | . | [default_ca] {where} is set, but Python and the SDK read only SSL_CERT_FILE and SSL_CERT_DIR
 """
 # What else may surprise.
@@ -176,13 +176,6 @@ max_tokens {long_reply}: SDKs refuse more than 21,333 without --stream
 """
 
 
-def watched() -> Iterator[str]:
-    """Yield every variable that a row speaks of."""
-    for row in _DIFFERENCES.strip().split("\n"):
-        names = row.split(" | ")[0]
-        yield from _GROUPS.get(names, names.split())
-
-
 def differences(
     seen: Mapping[str, Found], used: Mapping[str, Found], facts: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -193,15 +186,9 @@ def differences(
         for one in (seen[name] for name in _GROUPS.get(names, names.split()) if name in seen):
             if match := re.search(pattern, "…" if one.is_foreign else one.value):
                 other = used.get(one.name, one).place
-                about_it = {
-                    "name": one.name,
-                    "place": one.place,
-                    "where": one.where,
-                    "value": shown(one),
-                    "part": mask(match.groupdict().get("part", "")),
-                    "file_place": one.file and one.place,
-                    "hidden": other if other != one.place else None,
-                }
+                about_it = one._asdict() | {"where": one.where, "value": shown(one)}
+                about_it["part"] = mask(match.groupdict().get("part", ""))
+                about_it["hidden"] = other if other != one.place else None
                 yield from told([words], {**facts, **about_it})
 
 
@@ -230,14 +217,7 @@ def network_facts(seen: Mapping[str, Found], base: Found) -> dict[str, Any]:
         "other_bundle": next((name for name in BUNDLES if name in named), None),
         "proxyless": is_https and not proxy,
         "default_ca": is_https and "SSL_CERT_FILE" not in named,
-        "base_url_setting": url != DEFAULT_BASE_URL and _as_set(base, url),
-        "undoubled": root != url and _as_set(base, root),
+        "base_url_setting": url != DEFAULT_BASE_URL and f"{base.name}={mask(url)} ({base.place})",
+        "undoubled": root != url and f"{base.name}={mask(root)} ({base.place})",
         "proxied": host if is_proxied else None,
     }
-
-
-def _as_set(base: Found, url: str) -> str:
-    """Say how a base URL is set, in the form that sets it."""
-    if base.place == base.where:
-        return f"{base.where} {mask(url)}"
-    return f"{base.name}={mask(url)}{base.where.removeprefix(base.name)}"

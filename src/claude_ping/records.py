@@ -82,14 +82,12 @@ class Found(NamedTuple):
 
     name: str
     value: str
-    place: str  # "the environment", ".env line 3", "--base-url"
+    place: str  # "the environment", ".env line 3"
     file: str | None = None  # what the file that holds it is called
     is_foreign: bool = False  # whether the file took its value from elsewhere
 
     @property
     def where(self) -> str:
-        if self.place == "--base-url":
-            return self.place
         return f"{self.name} ({self.place.removeprefix('the ')})"
 
     @property

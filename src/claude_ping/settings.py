@@ -122,7 +122,8 @@ def secrets(layers: Iterable[Layer], headers: Iterable[tuple[str, str]]) -> dict
 def resolve(args: Namespace, layers: Sequence[Layer], body: Mapping[str, object]) -> Settings:
     """Decide every setting, or raise Failure with what to change and where."""
     if args.base_url and args.base_url.strip():
-        layers = [layer("--base-url", {BASE_URL: args.base_url}), *layers]
+        option = Found("--base-url", args.base_url, "command line")
+        layers = [Layer("command line", {BASE_URL: option}), *layers]
     found = {name: one for name in VARIABLES if (one := next(_find(name, layers), None))}
     headers = _headers(args, found)
     _refuse_hidden(found, layers)
@@ -239,8 +240,6 @@ def _seen(layers: Sequence[Layer]) -> dict[str, Found]:
     """Return what a program sees after load_dotenv(), which overrides nothing that is set."""
     seen: dict[str, Found] = {}
     for one in sorted(layers, key=lambda layer: layer.text is not None):
-        for name in endpoint.watched():
-            spellings = (name.lower(), name) if name.endswith("_PROXY") else (name,)
-            for spelling in filter(one.found.__contains__, spellings):
-                seen.setdefault(name, one.found[spelling])
+        for name, found in sorted(one.found.items(), reverse=True):  # lower case first
+            seen.setdefault(re.sub(r"^\w+_proxy$", lambda proxy: proxy[0].upper(), name), found)
     return seen
