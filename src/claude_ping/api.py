@@ -6,42 +6,32 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any
 
 from claude_ping import __version__
 from claude_ping.records import Answer, Failure, Request, Secret, Settings
 from claude_ping.screen import mask
 
 DEFAULT_MODEL = "claude-haiku-5-5"
-DEFAULT_PROMPT = "Reply with the single word: pong"
-DEFAULT_MAX_TOKENS = 1024
-API_VERSION = "2023-06-01"  # the one that every gateway knows
-SDK_VERSION = "2026-10-21"  # the one that official SDKs send since 2.0
 MAX_DEPTH = 200  # levels of JSON; deeper ones exhaust Python's own stack
 LONG_TEXT = 1 << 14  # characters; more than any error says
 
-# Where an error's sentence stands: within another object or list, else as a text.
-_SENTENCES: tuple[tuple[Any, str], ...] = (
-    (
-        (dict, list),
-        "error errors detail message metadata Error fault base_resp innererror result data",
-    ),
-    (str, "message msg detail error_description error_message description raw title error reason"),
-    (str, "Message error_msg status_msg faultstring statusMessage"),
+# Fields that hold an error's sentence, or an object or a list that holds it.
+_TELLING = (
+    "message msg detail error_description error_message description raw title error errors metadata"
+    " reason Message Error error_msg status_msg base_resp fault faultstring innererror result data"
 )
 _QUOTED_FIELD = r"""["'](message|type|code)["']\s*:\s*(["'])((?:\\.|(?!\2).)*)"""
 
 
-def message_body(
-    prompt: str | None, payload: Mapping[str, Any] | None, overrides: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the body that asks for a message: of a payload, or of a prompt and the defaults."""
-    usual = {
+def default_body(prompt: str | None) -> dict[str, Any]:
+    """Return the body that asks for a message where there is no payload."""
+    return {
         "model": DEFAULT_MODEL,
-        "max_tokens": DEFAULT_MAX_TOKENS,
-        "messages": [{"role": "user", "content": prompt or DEFAULT_PROMPT}],
+        "max_tokens": 1024,
+        "messages": [{"role": "user", "content": prompt or "Reply with the single word: pong"}],
     }
-    return {**(usual if payload is None else payload), **overrides}
 
 
 def message_request(
@@ -56,72 +46,26 @@ def message_request(
         else:
             headers["authorization"] = Secret(f"Bearer {credential.secret.reveal()}")
     headers |= {
-        "anthropic-version": SDK_VERSION if sdk else API_VERSION,
+        "anthropic-version": "2026-10-21" if sdk else "2023-06-01",  # which every gateway knows
         "content-type": "application/json",
         "user-agent": f"claude-ping/{__version__}",
         **settings.headers,
     }
     url = f"{settings.base_url}/v1/messages"
-    return Request("POST", url, headers, body, encoded(body) if data is None else data)
-
-
-def encoded(body: Mapping[str, Any]) -> bytes:
-    """Return the body as JSON, in ASCII, so that no character can be lost on the way."""
-    return json.dumps(body).encode()
+    return Request("POST", url, headers, body, data or json.dumps(body).encode())
 
 
 def models_request_like(request: Request) -> Request:
     """Return the GET of the models from where a message was asked, in the same way."""
     headers = {name: value for name, value in request.headers.items() if name != "content-type"}
-    url = f"{request.url.removesuffix('/messages')}/models?limit=1000"
-    return Request("GET", url, headers)
+    return Request("GET", f"{request.url.removesuffix('/messages')}/models?limit=1000", headers)
 
 
 def shown(request: Request) -> Request:
     """Return the request as reports show it; its `data` differs only where a secret was in it."""
     body, headers = masked(request.body), masked(request.headers)
-    data = request.data if body == request.body else encoded(body)
+    data = request.data if body == request.body else json.dumps(body).encode()
     return request._replace(url=mask(request.url), headers=headers, body=body, data=data)
-
-
-def _number(text: str) -> int | float | str:
-    """Return a number of JSON, as its text where Python cannot hold or print it."""
-    number = float(text)
-    if abs(number) == math.inf:
-        return text
-    return int(text) if text.lstrip("-").isdigit() else number
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_number, parse_int=_number)
-
-
-def decode_json(text: str) -> Any:
-    """Return what JSON stands for, a number that Python cannot hold as its text; or ValueError."""
-    try:
-        value = _DECODER.decode(text)
-        is_deep = text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH
-    except RecursionError:
-        is_deep = True
-    if is_deep:
-        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
-    return value
-
-
-def _depth(value: Any) -> int:
-    children = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(_depth, children), default=0) if isinstance(value, (dict, list)) else 0
-
-
-def parse_json(text: str) -> Any:
-    """Return what JSON stands for; None where it is not JSON, or nested too deeply to print."""
-    try:
-        return decode_json(text)
-    except ValueError:
-        return None
 
 
 def masked(value: Any) -> Any:
@@ -135,30 +79,62 @@ def masked(value: Any) -> Any:
     return value
 
 
+def _number(text: str) -> int | float | str:
+    """Return a number of JSON, as its text where Python cannot hold or print it."""
+    if not text[-1].isdigit():
+        raise ValueError(f"{text} is not JSON")  # but Infinity, or NaN
+    number = float(text)
+    if math.isinf(number):
+        return text
+    return int(text) if text.lstrip("-").isdigit() else number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_number, parse_float=_number, parse_int=_number)
+
+
+def decode_json(text: str) -> Any:
+    """Return what JSON stands for; ValueError where it is none, or too deep to be printed."""
+    with suppress(RecursionError):
+        value = _DECODER.decode(text)
+        if _depth(value) <= MAX_DEPTH:
+            return value
+    raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+
+
+def _depth(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, children), default=0) if isinstance(value, (dict, list)) else 0
+
+
+def parse_json(text: str) -> Any:
+    """Return what JSON stands for; None where `decode_json` raises an error."""
+    try:
+        return decode_json(text)
+    except ValueError:
+        return None
+
+
 def readable_answer(head: Answer, body: bytes) -> Answer:
     """Return the answer with its body, which is read as JSON if it is that, and masked."""
     # An error says more with a broken character than not at all; a reply must be whole.
     errors = "strict" if head.status < 300 else "replace"
     try:
-        text = body.decode("utf-8-sig", errors)
-    except UnicodeDecodeError:
-        return head._replace(body=body)
-    return head._replace(body=body, json=masked(parse_json(text)))
+        value = decode_json(body.decode("utf-8-sig", errors))
+    except ValueError:
+        value = None
+    return head._replace(body=body, json=masked(value))
 
 
 def read_answer(answer: Answer, method: str, *, is_whole: bool = True) -> Answer:
-    """Return the answer if it holds a message, to GET a list of models; or raise Failure.
-
-    A message is not `is_whole` where a stream was asked for and none came.
-    """
+    """Return the answer if it holds a whole message, to GET a list of models; or raise Failure."""
     content = _fields(answer.json)
     if answer.status != 200 or content.get("type") == "error":
         raise read_error(answer)
-    data, fault = content.get("data"), "not a message"
-    is_right = is_whole and content.get("type") == "message"
     if method == "GET":
-        fault = "not a list of models"
-        is_right = isinstance(data, list) and all(isinstance(model, dict) for model in data)
+        models, fault = content.get("data"), "not a list of models"
+        is_right = isinstance(models, list) and all(isinstance(model, dict) for model in models)
+    else:
+        is_right, fault = is_whole and content.get("type") == "message", "not a message"
     if not is_right:
         raise Failure(fault, describe(answer))
     return answer
@@ -170,8 +146,8 @@ def _fields(value: object) -> Mapping[str, Any]:
 
 def read_error(answer: Answer) -> Failure:
     """Find the innermost message, and the type and code beside it, in any shape errors come in."""
-    is_text = answer.json is None and _unreadable(answer) is None
-    message, fields = _innermost(_text(answer) if is_text else answer.json)
+    what, text = describe(answer), answer.body[: 4 * LONG_TEXT].decode("utf-8-sig", "replace")
+    message, fields = _innermost(text if what.startswith("text: ") else answer.json)
     details, kind, beside = _fields(fields.get("details")), fields.get("type"), fields.get("error")
     code = details.get("error_code", fields.get("code"))
     if code is None and isinstance(beside, str) and re.fullmatch(r"[\w.-]+", beside):
@@ -180,7 +156,7 @@ def read_error(answer: Answer) -> Failure:
     is_kind = isinstance(kind, str) and kind != "error" and ":" not in kind
     return Failure(
         None,
-        one_line(message) if message or is_kind else describe(answer),
+        one_line(message) if message or is_kind else what,
         answer=answer,
         kind=kind if is_kind else None,
         code=str(code)[:200] if isinstance(code, (str, int)) else None,
@@ -190,101 +166,59 @@ def read_error(answer: Answer) -> Failure:
 
 def _innermost(value: Any, depth: int = 0) -> tuple[str, Mapping[str, Any]]:
     """Return the sentence that all the wrapping is about, and the object that it stood in."""
-    if depth > 8:
-        return "", {}
-    if isinstance(value, str):
-        return _unwrapped(value, depth)
+    before, fields = "", _fields(value)
+    held = [fields[name] for name in _TELLING.split() if name in fields]
+    parts = sorted(held, key=lambda part: isinstance(part, str))  # texts come last
     if isinstance(value, list):
-        found = (_innermost(item, depth + 1) for item in value[:8])
-        return next((pair for pair in found if pair[0]), ("", {}))
-    deepest = fields = _fields(value)
-    for kinds, names in _SENTENCES:
-        for inner in map(fields.get, names.split()):
-            if isinstance(inner, kinds):
-                message, beside = _innermost(inner, depth + 1)
-                if message:
-                    return _placed(message, fields), beside or fields
-                deepest = beside or deepest
-    return "", deepest
-
-
-def _placed(message: str, fields: Mapping[str, Any]) -> str:
-    """Name the field that a validation error (FastAPI's) speaks of, as the API itself does."""
-    place = fields.get("loc")
-    path = [str(step) for step in place if step != "body"] if isinstance(place, list) else []
-    return f"{'.'.join(path)}: {message}" if path else message
-
-
-def _unwrapped(text: str, depth: int) -> tuple[str, Mapping[str, Any]]:
-    """Return what a text says, or JSON (or Python's way to print it) within the text."""
-    start = re.search(r"""\{\s*["']|\[\s*\{""", text)
-    if start is None:
-        return text.strip(), {}
-    before, rest = text[: start.start()].rstrip(" -:,'\"b"), text[start.start() :]
-    try:
-        message, fields = _innermost(_DECODER.raw_decode(rest)[0], depth + 1)
-    except (ValueError, RecursionError):
-        fields = {found[1]: found[3] for found in re.finditer(_QUOTED_FIELD, one_line(rest))}
-        message = fields.get("message", "")
-    return (message, fields) if message else (before, {})
+        parts = value[:8]
+    elif isinstance(value, str):
+        start = re.search(r"""\{\s*["']|\[\s*\{""", value)
+        if start is None:
+            return value.strip(), {}
+        before, rest = value[: start.start()].rstrip(" -:,'\"b"), value[start.start() :]
+        try:
+            parts = [_DECODER.raw_decode(rest)[0]]
+        except (ValueError, RecursionError):  # it was cut, or is Python's way to print it
+            parts = [{found[1]: found[3] for found in re.finditer(_QUOTED_FIELD, one_line(rest))}]
+    deepest, place = fields, fields.get("loc")
+    for part in parts if depth < 8 else ():
+        message, beside = _innermost(part, depth + 1)
+        if message and place and isinstance(place, list):  # what a validation error is about
+            message = f"{'.'.join(map(str, place)).removeprefix('body.')}: {message}"
+        if message:
+            return message, beside or fields
+        deepest = beside or deepest
+    return before, deepest
 
 
 def one_line(text: str) -> str:
-    """Fold white space; of a very long text the beginning, up to a whole word.
-
-    A word is never cut here: half of a key could not be recognized any more.
-    """
+    """Fold white space; cut a very long text, but no word: half of a key is not recognized."""
+    words = text[:LONG_TEXT].split()
     if len(text) > LONG_TEXT:
-        text = re.sub(r"\S*\Z", "", text[:LONG_TEXT]) + "…"
-    return " ".join(text.split())
+        words[-1:] = ["…"]
+    return " ".join(words)
 
 
-def _text(answer: Answer) -> str:
-    return answer.body[: 4 * LONG_TEXT].decode("utf-8", "replace")
-
-
-def _unreadable(answer: Answer) -> str | None:
-    """Say what a body is that holds no words of a program's."""
+def describe(answer: Answer) -> str:
+    """Say what a body is that holds no message of the API."""
     encoding = answer.headers.get("content-encoding", "identity")
+    text = answer.body[: 4 * LONG_TEXT].decode("utf-8-sig", "replace")
     if not answer.body:
         return "an empty body"
     if encoding != "identity":
         return f"a body with content-encoding {encoding}, which was not asked for"
-    start = _text(answer)[:8192].lstrip("\ufeff \t\r\n")
-    is_page = re.match(r"(?i)<(!--|!doctype|html|head|body|title|center|h1)\b|<\?xml", start)
-    if answer.json is not None or not is_page:
-        return None
-    from html import unescape  # noqa: PLC0415 its table of entities is large
-
-    found = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", start)
-    title = one_line(unescape(re.sub(r"<[^>]*>", " ", found[2]))) if found else ""
-    return f'an HTML page, "{title}"' if title else "an HTML page"
-
-
-def describe(answer: Answer) -> str:
-    """Say what a body is that holds no message of the API; nothing of a stream's own text."""
-    if unreadable := _unreadable(answer):
-        return unreadable
     if answer.json is not None:
         kind = _fields(answer.json).get("type")
         return f"JSON of type {kind!r}" if isinstance(kind, str) else "JSON of another kind"
-    if re.match(rb"\s*(event|data):", answer.body):
-        return "a stream of events"
-    return f"text: {one_line(_text(answer))}"
+    if re.match(r"(?i)\s*<(!|\?xml|(html|head|body|title|center|h1)\b)", text):
+        from html import unescape  # noqa: PLC0415 its table of entities is large
 
-
-def kind_of(value: object) -> str:
-    """Say what a JSON value is that is no object."""
-    kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")
-
-
-_STOP_NOTES = {
-    "max_tokens": "reply cut off at max_tokens {max_tokens} (thinking counts)",
-    "refusal": "the model declined to answer{category}; the API works",
-    "model_context_window_exceeded": "reply cut off: the model's context window is full",
-    "pause_turn": "the model paused in the middle of its turn; the API works",
-}
+        found = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", text[:8192])
+        title = one_line(unescape(re.sub(r"<[^>]*>", " ", found[2]))) if found else ""
+        return f'an HTML page, "{title}"' if title else "an HTML page"
+    if answer.status == 200 and re.match(r"\s*(event|data):", text):
+        return "a stream of events"  # its own text is no headline
+    return f"text: {one_line(text)}"
 
 
 def reply_notes(answer: Answer, request: Request) -> Iterator[str]:
@@ -292,15 +226,19 @@ def reply_notes(answer: Answer, request: Request) -> Iterator[str]:
     message, body = answer.json, request.body
     if body is None:
         return
-    stop_reason, content = message.get("stop_reason"), message.get("content")
-    category = _fields(message.get("stop_details")).get("category")
-    if note := _STOP_NOTES.get(str(stop_reason)):
-        category = f" ({category})" if category else ""
-        yield note.format(max_tokens=body.get("max_tokens"), category=category)
+    stop_reason, content, model = map(message.get, ("stop_reason", "content", "model"))
+    category = _fields(message.get("stop_details")).get("category") or "without a reason"
+    notes = {
+        "max_tokens": f"reply cut off at max_tokens {body.get('max_tokens')} (thinking counts)",
+        "refusal": f"the model declined to answer ({category}); the API works",
+        "model_context_window_exceeded": "reply cut off: the model's context window is full",
+        "pause_turn": "the model paused in the middle of its turn; the API works",
+    }
+    if str(stop_reason) in notes:
+        yield notes[stop_reason]
     if not isinstance(content, list):
         yield "content is not a list of blocks, as it would be from the API"
     elif not content and stop_reason != "refusal":
         yield f"the reply has no content; the API works (stop_reason {stop_reason})"
-    answered = message.get("model")
-    if "model" in body and answered != body["model"]:
-        yield f"asked for {body['model']}, answered by {answered or 'no model it names'}"
+    if "model" in body and model != body["model"]:
+        yield f"asked for {body['model']}, answered by {model or 'no model it names'}"

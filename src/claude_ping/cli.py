@@ -176,7 +176,7 @@ def _prepare(args: Args, report: Report, layers: list[Layer]) -> Request:
     mask.learn(settings.secrets(layers, args.header))
     payload, data = options.read_payload(args.payload) if args.payload else (None, None)
     prompt = options.read_prompt() if args.prompt == "-" else args.prompt
-    body = api.message_body(prompt, payload, options.overrides(args))
+    body = (api.default_body(prompt) if payload is None else payload) | options.overrides(args)
     report.settings = settings.resolve(args, layers, body)
     if args.simulate:  # reads as the real thing would
         facts = {**report.settings.facts, "base_url_setting": None}

@@ -238,7 +238,7 @@ def read_payload(path: str) -> tuple[dict[str, Any], bytes]:
         value = api.decode_json(data.decode())
         if isinstance(value, dict):
             return value, data
-        problem = f"holds no JSON object, but {api.kind_of(value)}"
+        problem = "holds no JSON object"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import time
@@ -47,7 +48,7 @@ class Caller(NamedTuple):
                 failure.facts["models"] = models
                 raise
         body = {**(request.body or {}), "model": newest}
-        instead = request._replace(body=body, data=api.encoded(body))
+        instead = request._replace(body=body, data=json.dumps(body).encode())
         report.request = api.shown(instead)
         answer = self._ask(instead)
         report.failure = None
