@@ -15,7 +15,7 @@ from claude_ping import render, simulator
 Golden = Callable[[str, str], None]
 
 
-@pytest.mark.parametrize("name", [*simulator.REPLIES, simulator.OVERLOADED_ONCE])
+@pytest.mark.parametrize("name", simulator.REPLIES)
 def test_every_reply_looks_as_it_did(run: Run, golden: Golden, name: str) -> None:
     ran = run("--simulate", name, "hello")
 

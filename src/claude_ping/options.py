@@ -213,7 +213,7 @@ def _header(value: str) -> tuple[str, str]:
 def _rehearsal(name: str) -> str:
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
-    if name not in (*simulator.names(), "list"):
+    if name not in (*simulator.NAMES, "list"):
         listing = "\n".join(simulator.listing())
         raise argparse.ArgumentTypeError(f"knows no {name!r}; it can play:\n{listing}")
     return name
