@@ -273,4 +273,4 @@ def test_a_secret_of_several_words_that_ends_a_piece_is_held(run: Run, key: str)
         ran = run("--stream", "--base-url", server.url, "-H", "x-gate: open sesame-1234")
 
     assert "sesame" not in ran.out
-    assert "│ It is … indeed" in ran.out
+    assert "│ It is open … indeed" in ran.out
