@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,15 +23,16 @@ from servers import answer, read_request, serving
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 
 # What each client says of the connection, not of the request.
-OWN = {"accept", "accept-encoding", "connection"}
+OWN = {"accept", "accept-encoding", "connection", "content-length"}
 
 
-def parts(request: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
-    """The request line, the headers that matter, the body to the byte."""
+def parts(request: bytes) -> tuple[str, list[tuple[str, str]], Any]:
+    """The request line, the headers that matter, the body as JSON, with numbers to the letter."""
     head, _, body = request.partition(b"\r\n\r\n")
     line, *lines = head.decode("latin-1").split("\r\n")
     pairs = [(name.lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)]
-    return line, sorted(pair for pair in pairs if pair[0] not in OWN), body
+    value = json.loads(body, parse_float=str, parse_int=str) if body else None
+    return line, sorted(pair for pair in pairs if pair[0] not in OWN), value
 
 
 def run_by_shell(command: str, **variables: str) -> None:

@@ -13,9 +13,7 @@ from claude_ping import __version__, render
 from claude_ping.records import Answer, Credential, ExitCode, Phase, Report, Request, Secret
 from claude_ping.screen import inline, mask
 
-MAX_BODY_TEXT = 2000  # characters
-MAX_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB
-_REPORTED_HEADERS = (
+_REPORTED = (
     r"request-id|anthropic-.*|retry-after(-ms)?|x-should-retry|cf-.*|server|via|date|location"
     r"|content-(type|length|encoding)|x-amzn-requestid|www-authenticate"
 )
@@ -35,10 +33,7 @@ def as_json(report: Report, client: Mapping[str, str]) -> str:
         "key_accepted": report.key_accepted,
         "simulated": report.simulated is not None,
         "headline": " ".join(report.headline.split()),
-        "explanation": report.explanation,
-        "hints": report.hints,
-        "warnings": report.warnings,
-        "fault": report.fault,
+        **{name: getattr(report, name) for name in ("explanation", "hints", "warnings", "fault")},
         "credential": settings and _credential(settings.credential),
         "request": report.request and _request(report, report.request),
         "response": report.answer and _response(report.answer),
@@ -48,8 +43,7 @@ def as_json(report: Report, client: Mapping[str, str]) -> str:
         "client": client,
     }
     text = json.dumps(document, indent=2, allow_nan=False)
-    # The same to a parser, but no command to a runner that reads along.
-    return text.replace("##[", "#\\u0023[").replace("##vso[", "#\\u0023vso[")
+    return text.replace("##", r"#\u0023")  # no command to a runner that reads along
 
 
 def _credential(credential: Credential) -> dict[str, Any]:
@@ -64,30 +58,22 @@ def _request(report: Report, request: Request) -> dict[str, Any]:
 
 
 def _response(answer: Answer) -> dict[str, Any]:
-    # Masked before it is cut, lest half of a key is left.
-    text = mask(answer.body.decode("utf-8", "replace")) if answer.json is None else None
-    worth = {name: x for name, x in answer.headers.items() if re.fullmatch(_REPORTED_HEADERS, name)}
-    return {
-        "status": answer.status,
-        "request_id": answer.request_id,
-        "headers": worth,
-        "organization": answer.headers.get("anthropic-organization-id"),
-        "body": answer.json,
-        "body_text": text and text[:MAX_BODY_TEXT],
-    }
+    headers, text = answer.headers, None
+    if answer.json is None:  # masked before it is cut, lest half of a key is left
+        text = mask(answer.body.decode("utf-8", "replace"))[: render.MAX_BODY]
+    worth = {name: value for name, value in headers.items() if re.fullmatch(_REPORTED, name)}
+    head = {"status": answer.status, "request_id": answer.request_id, "headers": worth}
+    organization = headers.get("anthropic-organization-id")
+    return {**head, "organization": organization, "body": answer.json, "body_text": text}
 
 
 def _timing(report: Report) -> dict[str, float | None]:
-    exchange = report.exchange
-    # The phase that it stopped in has not come to its end.
-    done = {phase: took for phase, took in exchange.durations().items() if phase != exchange.phase}
-    seconds = {
-        "connect": done[Phase.DNS] + done[Phase.TCP] if Phase.TCP in done else None,
-        "tls": done.get(Phase.TLS),
-        "first_byte": done.get(Phase.WAITING),
-        "first_text": render.first_text(report),
-        "total": report.total,
-    }
+    done = report.exchange.durations()
+    done.pop(report.exchange.phase, None)  # it has not come to its end
+    connect = done[Phase.DNS] + done[Phase.TCP] if Phase.TCP in done else None
+    tls, first_byte = done.get(Phase.TLS), done.get(Phase.WAITING)
+    seconds = {"connect": connect, "tls": tls, "first_byte": first_byte, "total": report.total}
+    seconds["first_text"] = render.first_text(report)
     return {name: value and round(value, 6) for name, value in seconds.items()}
 
 
@@ -96,53 +82,43 @@ def as_curl(report: Report) -> str:
     request, settings = report.request, report.settings
     if request is None or settings is None:
         return ""
-    url, data, credential = request.url, request.data or b"", settings.credential
-    options = " --globoff" if re.search(r"[\[\]{}]", url) else ""
-    options += " --path-as-is" if "/." in url else ""
-    headers = [_curl_header(name, value, credential) for name, value in request.headers.items()]
-    words = [f"curl -sS{options} -X {request.method} {shlex.quote(url)}"]
-    words += [f"-H {header}" for header in headers]
-    if len(data) < MAX_ARGUMENT and re.fullmatch(rb"[ -~]*", data) and b"##" not in data:
-        words += [f"--data-raw {shlex.quote(data.decode())}"] if data else []
-        return " \\\n  ".join(words)
-    # printf is the shell's own: it takes any length, and octal escapes survive any locale.
-    escaped = re.sub(rb"[^ A-Za-z0-9_.,:;{}\[\]\"()=+*/<>-]", lambda m: b"\\%03o" % m[0][0], data)
-    words[0] = f"printf '{escaped.decode()}' | {words[0]}"
-    return " \\\n  ".join([*words, "--data-binary @-"])
-
-
-def _curl_header(name: str, value: str | Secret, credential: Credential) -> str:
-    if not len(value):  # to curl, "name:" means to leave the header out
-        return shlex.quote(f"{name};")
-    if not isinstance(value, Secret):
-        return shlex.quote(f"{name}: {value}")
-    variable = re.sub(r"\W", "_", name).upper()
-    if name in ("x-api-key", "authorization") and credential.name.startswith("ANTHROPIC_"):
-        variable = credential.name
-    scheme = value.reveal().partition(" ")[0]
-    prefix = f"{scheme} " if scheme.lower() in ("basic", "bearer") else ""
-    if re.fullmatch(r"[\w-]+", name):
-        return f'"{name}: {prefix}${variable}"'
-    return f'{shlex.quote(f"{name}: {prefix}")}"${variable}"'
+    url, credential = request.url, settings.credential
+    literally = " --globoff --path-as-is" if re.search(r"[\[\]{}]|/\.", url) else ""
+    words = [f"curl -sS{literally} -X {request.method} {shlex.quote(url)}"]
+    for name, value in request.headers.items():
+        if not value:  # to curl, "name:" means to leave the header out
+            header = shlex.quote(f"{name};")
+        elif not isinstance(value, Secret):
+            header = shlex.quote(f"{name}: {value}")
+        elif name in ("x-api-key", "authorization") and credential.name.startswith("ANTHROPIC_"):
+            scheme = "Bearer " * value.reveal().startswith("Bearer ")
+            header = f'"{name}: {scheme}${credential.name}"'
+        else:
+            variable = re.sub(r"\W", "_", name).upper()
+            header = f'{shlex.quote(f"{name}: ")}"${variable}"'
+        words.append(f"-H {header}")
+    if request.data:
+        # Bare line breaks stand between tokens; all else that is odd in strings, which can say so.
+        text = re.sub(r"[\n\r\t]", " ", request.data.decode()).replace("##", r"#\u0023")
+        text = re.sub("[^ -~]", lambda match: json.dumps(match[0])[1:-1], text)
+        words.append(f"-d @- <<'EOF'\n{text}\nEOF")
+    return " \\\n  ".join(words)
 
 
 def workflow_command(report: Report) -> str:
     """Return the GitHub Actions workflow command that marks the step with the failure."""
-    code = report.exit_code
+    code, lines = report.exit_code, [short(report), *report.explanation, *report.hints]
     kind = "warning" if code.is_retryable else "error"
-    title = f"claude-ping%3A {code.name.lower()} (exit code {code.value})"
-    lines = [short(report), *map(inline, [*report.explanation, *report.hints])]
-    return f"::{kind} title={title}::{'%0A'.join(line.replace('%', '%25') for line in lines)}"
+    told = "%0A".join(inline(line).replace("%", "%25") for line in lines)
+    return f"::{kind} title=claude-ping%3A {code.name.lower()} (exit code {code.value})::{told}"
 
 
 def short(report: Report) -> str:
     """Return the failure in one line."""
-    code, answer = report.exit_code, report.answer
-    told = [f"exit {code.value} {code.name.lower()}"]
+    told = [f"exit {report.exit_code.value} {report.exit_code.name.lower()}"]
     if report.settings and report.request:
-        credential = report.settings.credential
-        told += [f"{credential.noun} {credential.secret} from {credential.source}"]
-        told += [urlsplit(report.request.url).netloc]
-    if answer and answer.request_id:
-        told += [f"request-id {answer.request_id}"]
+        key, host = report.settings.credential, urlsplit(report.request.url).netloc
+        told += [f"{key.noun} {key.secret} from {key.source}", host]
+    if report.answer and report.answer.request_id:
+        told += [f"request-id {report.answer.request_id}"]
     return inline(f"claude-ping: {' '.join(report.headline.split())} ({'; '.join(told)})")
