@@ -57,20 +57,21 @@ def test_blocks_are_shown_as_they_are(run: Run, key: str, name: str) -> None:
     assert ran.out.partition("\n\n")[2] == shown
 
 
-USAGE: dict[str, tuple[Any, str | None]] = {
+USAGE: dict[str, tuple[Any, Any]] = {
     "plain": ({"input_tokens": 1234, "output_tokens": 5}, "1,234 input, 5 output tokens"),
     "cache and thinking": (
         {
             "input_tokens": 1,
             "output_tokens": 9,
             "cache_read_input_tokens": 2,
-            "cache_creation_input_tokens": 3,
+            "cache_creation_input_tokens": 0,
+            "service_tier": "standard",
             "output_tokens_details": {"thinking_tokens": 8},
         },
-        "1 input (+ 2 cache read + 3 cache creation), 9 output tokens (8 thinking)",
+        "1 input, 9 output, 2 cache read input tokens (8 thinking)",
     ),
-    "unknown": ({"output_tokens": "many"}, "null input, many output tokens"),
-    "no object": ([1], "[1]"),
+    "unknown": ({"output_tokens": "many"}, {"output_tokens": "many"}),
+    "no object": ([1], [1]),
     "none": (None, None),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ def as_json(report: Report, client: Mapping[str, str]) -> str:
     document = {
         "schema_version": 1,
         "tool": f"claude-ping {__version__}",
-        "time": render.timestamp("%Y-%m-%dT%H:%M:%SZ"),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "ok": code is ExitCode.OK,
         "exit_code": code.value,
         "class": code.name.lower(),
@@ -73,7 +74,7 @@ def _timing(report: Report) -> dict[str, float | None]:
     connect = done[Phase.DNS] + done[Phase.TCP] if Phase.TCP in done else None
     tls, first_byte = done.get(Phase.TLS), done.get(Phase.WAITING)
     seconds = {"connect": connect, "tls": tls, "first_byte": first_byte, "total": report.total}
-    seconds["first_text"] = render.first_text(report)
+    seconds["first_text"] = report.exchange.first_text
     return {name: value and round(value, 6) for name, value in seconds.items()}
 
 
