@@ -232,6 +232,7 @@ def test_a_full_disk_is_no_success(form: str) -> None:
 REDIRECTIONS: dict[str, tuple[int, int]] = {
     "2>/dev/full": (401, 4),
     ">&-": (200, 0),
+    "--raw >&-": (200, 0),
     ">&- 2>&-": (401, 4),
     "<&- >&- 2>&-": (200, 0),
     "- <&-": (200, 2),
