@@ -116,7 +116,7 @@ class Caller(NamedTuple):
                 elif not message.is_complete:
                     raise Failure("event not JSON", api.one_line(text))
             for block_and_text in message.new_texts.items():
-                exchange.first_text = exchange.first_text or time.monotonic() - exchange.started
+                exchange.first_text = exchange.first_text or sum(exchange.durations().values())
                 self.post(block_and_text)
             message.new_texts = {}
             if (message.is_complete or message.error) and "content-length" not in head.headers:

@@ -229,7 +229,7 @@ class Exchange:
         self.started = time.monotonic()
         self.moments: list[tuple[Phase, float]] = []  # when each phase began
         self.finished: float | None = None
-        self.first_text: float | None = None  # seconds until a stream's text began
+        self.first_text: float | None = None  # seconds
         self.answer: Answer | None = None  # status and headers, while the body arrives
         self.body = bytearray()
         self.message: Callable[[], Any] = lambda: None  # what a stream adds up to so far
