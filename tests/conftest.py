@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from helpers import GOLDEN, KEY, Ran
 
-from claude_ping import cli
+from claude_ping import __main__ as program
 
 # Drawing from all of Unicode is slow the first time. CI draws the same examples every time.
 hypothesis.settings.register_profile(
@@ -86,7 +86,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """The whole program, in process."""
 
     def run(*argv: str) -> Ran:
-        code = cli.main(argv)
+        code = program.run(list(argv))
         return Ran(code, *capsys.readouterr())
 
     return run

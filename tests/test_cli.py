@@ -9,7 +9,8 @@ import pytest
 from helpers import KEY, Run
 from servers import answer, serving
 
-from claude_ping import cli, failures, machine, render
+from claude_ping import __main__ as program
+from claude_ping import failures, machine, render
 from claude_ping.records import Report
 
 
@@ -33,7 +34,7 @@ def test_a_bug_in_publishing_is_one_line_too(
 ) -> None:
     monkeypatch.delattr(render, "success")
 
-    assert cli.main(["--simulate", "ok"]) == 1
+    assert program.run(["--simulate", "ok"]) == 1
     assert capsys.readouterr().err.startswith("✗ a bug in claude-ping: AttributeError in cli.py:")
 
 

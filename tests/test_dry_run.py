@@ -156,12 +156,12 @@ def test_the_locale_does_not_change_the_command(run: Run, key: str) -> None:
     assert theirs == ours
 
 
-@pytest.mark.parametrize("secret", ["", KEY, "sk-ant-api03-another-0123456789"])
-def test_a_body_that_is_masked_is_said_not_to_be_the_same(run: Run, key: str, secret: str) -> None:
+@pytest.mark.parametrize("secret", [KEY, "sk-ant-api03-another-0123456789"])
+def test_a_secret_in_the_body_is_masked(run: Run, key: str, secret: str) -> None:
     dry = run("-n", f"my key is {secret}")
 
-    assert not secret or secret not in dry.out + dry.err
-    assert bool(re.search("(?i)mask|not the same|differ", dry.err)) is bool(secret)
+    assert dry.code == 0
+    assert secret not in dry.out + dry.err
 
 
 @pytest.mark.usefixtures("key")

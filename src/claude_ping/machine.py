@@ -39,7 +39,7 @@ def as_json(report: Report, client: Mapping[str, str]) -> str:
         "request": report.request and _request(report, report.request),
         "response": report.answer and _response(report.answer),
         "attempts": exchange.attempts,
-        "retries": [{"reason": one.reason, "wait": round(one.wait, 3)} for one in exchange.retries],
+        "retries": [{"reason": why, "wait": round(wait, 3)} for why, wait in exchange.retries],
         "timing": _timing(report),
         "client": client,
     }

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import re
-import sys
 from functools import partial
 
 from claude_ping import __version__
 
-TYPE_CHECKING = False  # typing's own would import typing, which --help does without
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from claude_ping.records import Failure
-
+Misuse = argparse.ArgumentTypeError  # the first line of its text is the headline
 MAX_TIMEOUT = 86_400  # seconds; beyond it sockets overflow, and patience too
 MAX_INPUT = 32 << 20  # bytes of standard input or of a payload
 USAGE = "Usage: claude-ping [options] [PROMPT]   (claude-ping --help)"
@@ -79,15 +71,14 @@ exit codes:
 
 examples:
   claude-ping "hello"              does a message get through?
-  claude-ping --env-file prod.env  with the key of that file
   claude-ping --models             is the key good? costs nothing
   claude-ping --simulate 401       rehearse a failure
-  claude-ping --json > report.json a report to attach to a bug
 """
 _IN_HISTORY = "It is in the shell's history now: revoke it if others use this machine."
 _PLACE_FOR_KEYS = "Keys go into .env or the environment, as ANTHROPIC_API_KEY."
+FIELDS = ("model", "max_tokens", "system", "temperature", "stream")  # of the body
 _SWITCHES = (
-    "--stream|--models|--sdk|-n --dry-run|--json|--raw"
+    "--models|--sdk|-n --dry-run|--json|--raw"
     "|-v --verbose|-q --quiet|--no-color|-V --version|-h --help"
 )
 _EXCLUSIVE = (
@@ -96,20 +87,24 @@ _EXCLUSIVE = (
 )
 
 
-class Args(argparse.Namespace):
-    """The parsed command line; these defaults are what a usage error is reported with, too."""
-
-    json = raw = verbose = quiet = help = version = False
-    timeout = 120.0
-    simulate: str | None = None
-
-
-def refuse(message: str) -> Failure:
-    """Return the Failure of a command line that cannot be used; its first line is the headline."""
-    from claude_ping.records import Failure  # noqa: PLC0415 not for --help
-
-    headline, *more = message.split("\n")
-    return Failure("usage", headline, known=(*more, USAGE))
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Return the command line, or raise Misuse with what is wrong with it."""
+    parser = _parser()
+    try:
+        args, unknown = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise Misuse(str(error).removeprefix("argument ")) from None
+    if options := [word for word in unknown if word.startswith("-") and word != "-"]:
+        raise _unknown(options[0])
+    if unknown:
+        line = " ".join(filter(None, [args.prompt, *unknown]))
+        hint = f': quote it: claude-ping "{line}"' if re.fullmatch(r"[\w ,.!?']+", line) else ""
+        raise Misuse(f"more than one PROMPT{hint}")
+    for pair in _EXCLUSIVE.split("|"):
+        names = pair.lower().replace("--", "").replace("-", "_").split()
+        if all(getattr(args, name) for name in names):
+            raise Misuse(pair.replace(" ", " cannot go together with "))
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,83 +115,55 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     whole = partial(_number, int, 0, 999_999_999, "a whole number, 0 or more")
-    add("prompt", nargs="*", type=_text, metavar="PROMPT")
+    seconds = f"seconds, more than 0 and at most {MAX_TIMEOUT}"
+    add("prompt", nargs="?", type=_text, metavar="PROMPT")
     add("-m", "--model", type=_text)
     add("-s", "--system", type=_text)
     add("--max-tokens", type=whole)
     add("--temperature", type=partial(_number, float, 0, 1, "a number from 0 to 1"))
-    add("--payload")
-    add("--env-file")
-    add("--base-url")
+    for name in ("--payload", "--env-file", "--base-url"):
+        add(name)
     add("-H", "--header", type=_header, action="append", default=[])
-    seconds = f"seconds, more than 0 and at most {MAX_TIMEOUT}"
-    add("--timeout", type=partial(_number, float, 1e-9, MAX_TIMEOUT, seconds))
+    add("--timeout", type=partial(_number, float, 1e-9, MAX_TIMEOUT, seconds), default=120.0)
     add("--retries", type=whole, default=2)
     add("--simulate", type=_rehearsal)
+    add("--stream", action="store_true", default=None)
     for flags in _SWITCHES.split("|"):
         add(*flags.split(), action="store_true")
     return parser
 
 
-def parse(argv: list[str]) -> Args:
-    """Return the command line, or raise Failure with what is wrong with it."""
-    parser = _parser()
-    try:
-        args, unknown = parser.parse_known_args(argv, Args())
-    except argparse.ArgumentError as error:
-        raise refuse(str(error).removeprefix("argument ")) from None
-    words = [*args.prompt, *unknown]
-    args.prompt = args.prompt[0] if args.prompt else None
-    if args.help or args.version:
-        return args
-    if options := [word for word in unknown if word.startswith("-") and word != "-"]:
-        raise _unknown(options[0], list(parser._option_string_actions))  # noqa: SLF001 argparse's only list
-    if len(words) > 1:
-        line = " ".join(words)
-        hint = f': quote it: claude-ping "{line}"' if re.fullmatch(r"[\w ,.!?']+", line) else ""
-        raise refuse(f"more than one PROMPT{hint}")
-    for pair in _EXCLUSIVE.split("|"):
-        names = pair.lower().replace("--", "").replace("-", "_").split()
-        if all(getattr(args, name) for name in names):
-            raise refuse(pair.replace(" ", " cannot go together with "))
-    return args
-
-
-def _unknown(option: str, known: list[str]) -> Failure:
+def _unknown(option: str) -> Misuse:
     from difflib import get_close_matches  # noqa: PLC0415 for this message alone
 
     name = re.split(r"[=\s]", option)[0]
     name = name if name.startswith("--") else name[:2]
-    close = get_close_matches(name, known, n=1, cutoff=0.7)
+    close = get_close_matches(name, re.findall(r"--[\w-]+", HELP), n=1, cutoff=0.7)
     note = f"Did you mean {close[0]}?" if close else ""
     if re.match(r"--?(api|auth)?[-_]?(key|token)|-k", name):
         note = _PLACE_FOR_KEYS
-    return refuse(f"unknown option {name}\n{note}".rstrip())
+    return Misuse(f"unknown option {name}\n{note}".rstrip())
 
 
 def _text(value: str) -> str:
-    """Take a text that can be sent and is no key."""
-    problem = "" if value.strip() else "must not be empty"
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        problem = f"no valid UTF-8 at character {error.start + 1}"
-    if re.match(r"sk-ant-[\w-]{8,}$", value):
-        problem = f"looks like an API key\n{_IN_HISTORY}\n{_PLACE_FOR_KEYS}"
-    if problem:
-        raise argparse.ArgumentTypeError(problem)
+    faults = {
+        r"\s*": "must not be empty",
+        r"(?s).*[\ud800-\udfff].*": "is not valid UTF-8",
+        r"\s*sk-ant-[\w-]{8,}\s*": f"looks like an API key\n{_IN_HISTORY}\n{_PLACE_FOR_KEYS}",
+    }
+    for pattern, fault in faults.items():
+        if re.fullmatch(pattern, value):
+            raise Misuse(fault)
     return value
 
 
-def _number(
-    kind: Callable[[str], float], least: float, most: float, expected: str, value: str
-) -> float:
+def _number(kind: type[int | float], least: float, most: float, expected: str, value: str) -> float:
     try:
         number = kind(value)
     except ValueError:
         number = -1
     if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"expected {expected}, not {value!r}")
+        raise Misuse(f"expected {expected}, not {value!r}")
     return number
 
 
@@ -206,7 +173,7 @@ def _header(value: str) -> tuple[str, str]:
     name, colon, content = (part.strip() for part in value.partition(":"))
     problem = endpoint.header_problem(name, content) if colon else "expected 'NAME: VALUE'"
     if problem:
-        raise argparse.ArgumentTypeError(f"{problem} (value not shown)")
+        raise Misuse(f"{problem} (value not shown)")
     return name, content
 
 
@@ -214,74 +181,59 @@ def _rehearsal(name: str) -> str:
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
     if name not in (*simulator.NAMES, "list"):
-        listing = "\n".join(simulator.listing())
-        raise argparse.ArgumentTypeError(f"knows no {name!r}; it can play:\n{listing}")
+        raise Misuse(f"knows no {name!r}\n{_listing()}")
     return name
 
 
-def read_prompt() -> str:
-    """Return the prompt that standard input holds, or raise Failure."""
-    try:
-        return _text(_read("-").decode("utf-8", "surrogateescape"))
-    except (OSError, argparse.ArgumentTypeError) as error:
-        raise refuse(f"PROMPT from standard input: {error}") from None
-
-
-def read_payload(path: str) -> tuple[dict[str, Any], bytes]:
-    """Return the JSON object of a file, or of standard input, and its bytes; or raise Failure."""
-    from claude_ping import api  # noqa: PLC0415 not for --help
-
-    try:
-        data = _read(path)
-        if data.startswith(b"\xef\xbb\xbf"):
-            raise ValueError("it begins with a byte order mark")  # noqa: TRY301 one refusal for all
-        value = api.decode_json(data.decode())
-        if isinstance(value, dict):
-            return value, data
-        problem = "holds no JSON object"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        is_utf_16 = error.object[0] in b"\xfe\xff"  # half of its byte order mark
-        problem = "is UTF-16, not UTF-8" if is_utf_16 else f"is not UTF-8: byte {error.start + 1}"
-    except ValueError as error:
-        problem = f"is not JSON: {error}"
-    raise refuse(f"--payload: {'standard input' if path == '-' else path} {problem}")
-
-
-def _read(path: str) -> bytes:
-    """Read a file, or standard input for "-"; OSError also where it is too large."""
-    if path == "-":
-        data = sys.stdin.buffer.read(MAX_INPUT + 1) if sys.stdin else b""
-    else:
-        with open(path, "rb") as file:
-            data = file.read(MAX_INPUT + 1)
-    if len(data) > MAX_INPUT:
-        raise OSError(errno.EFBIG, "larger than 32 MiB")
-    return data
-
-
-def overrides(args: Args) -> dict[str, Any]:
-    """Return the body's fields that options set."""
-    names = ("model", "max_tokens", "system", "temperature")
-    given = {name: getattr(args, name) for name in names} | {"stream": args.stream or None}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def doubts(args: Args) -> list[str]:
-    """Return what may not have been meant, though it can be done."""
-    is_option = args.prompt in ("help", "version", "models", "stream", "simulate")
-    return [f"{args.prompt} was sent as a prompt; the option is --{args.prompt}"] * is_option
-
-
-def answer(args: Args) -> str:
-    """Return what is shown instead of a run: help, the version, the list of rehearsals."""
-    if args.help:
-        return HELP.rstrip()
-    if args.version:
-        return f"claude-ping {__version__}"
-    if args.simulate != "list":
-        return ""
+def _listing() -> str:
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
     return "\n".join(["--simulate can play:", *simulator.listing()])
+
+
+def answer(args: argparse.Namespace) -> str:
+    """Return what is shown instead of a run: help, the version, the list of rehearsals."""
+    if args.help or args.version:
+        return HELP.rstrip() if args.help else f"claude-ping {__version__}"
+    return _listing() if args.simulate == "list" else ""
+
+
+def read_prompt() -> str:
+    """Return the prompt that standard input holds, or raise Misuse."""
+    try:
+        return _text(_read("-"))
+    except Misuse as error:
+        raise Misuse(f"PROMPT: standard input {error}") from None
+
+
+def read_payload(path: str) -> tuple[dict[str, object], bytes]:
+    """Return the JSON object of a file, or of standard input, and its bytes; or raise Misuse."""
+    from claude_ping import api  # noqa: PLC0415 not for --help
+
+    try:
+        text = _read(path)
+        value = api.decode_json(text)
+        if isinstance(value, dict):
+            return value, text.encode()
+        problem = "holds no JSON object"
+    except Misuse as error:
+        problem = str(error)
+    except ValueError as error:
+        why = "it begins with a byte order mark" if text.startswith("\ufeff") else error
+        problem = f"is not JSON: {why}"
+    raise Misuse(f"--payload: {'standard input' if path == '-' else path} {problem}")
+
+
+def _read(path: str) -> str:
+    """Return the text of a file, or of standard input for "-", or raise Misuse."""
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            data = file.read(MAX_INPUT + 1)
+        if len(data) <= MAX_INPUT:
+            return data.decode()
+        problem = "is larger than 32 MiB"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 text, but UTF-16 or other: byte {error.start + 1}"
+    raise Misuse(problem)

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from claude_ping import api, stream, transport
-from claude_ping.records import Answer, Exchange, Failure, Phase, Report, Request, Retry
+from claude_ping.records import Answer, Exchange, Failure, Phase, Report, Request
 from claude_ping.screen import mask
 from claude_ping.stream import Accumulator
 
@@ -26,7 +26,7 @@ class Caller(NamedTuple):
     """How the requests of one run are sent, and who is told of it."""
 
     report: Report
-    post: Callable[[Retry | tuple[int, str]], None]  # takes waits, and new text of which block
+    post: Callable[[str | tuple[int, str]], None]  # takes notices, and new text of which block
     retries: int
 
     def ask(self, request: Request, *, is_default_model: bool) -> Answer:
@@ -75,7 +75,7 @@ class Caller(NamedTuple):
         return [model["id"] for model in models if isinstance(model.get("id"), str)]
 
     def _attempt(self, request: Request, exchange: Exchange) -> Answer:
-        exchange.begin_attempt()
+        exchange.begin(exchange.attempts + 1)
         is_stream = bool((request.body or {}).get("stream"))
         head: Answer | None = None
         try:
@@ -141,9 +141,9 @@ class Caller(NamedTuple):
             raise failure
         status = failure.answer and failure.answer.status
         reason = f"{status} {failure.kind or ''}".strip() if status else str(failure.fault)
-        retry = Retry(reason, wait, attempt + 1, self.retries + 1)
-        exchange.retries.append(retry)
-        self.post(retry)
+        exchange.retries.append((reason, wait))
+        at = f"attempt {attempt + 1} of {self.retries + 1}"
+        self.post(f"{reason}; retrying in {wait:.1f} s ({at})")
         exchange.enter(Phase.PAUSE)
         time.sleep(wait)
 

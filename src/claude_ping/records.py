@@ -1,7 +1,4 @@
-"""The nouns: what a run is given, how far it got, what it was answered and what it reports.
-
-NamedTuples rather than dataclasses: importing `dataclasses` costs a tenth of a whole run.
-"""
+"""The nouns; no dataclasses, because importing those costs a tenth of a whole run."""
 
 from __future__ import annotations
 
@@ -33,7 +30,6 @@ class ExitCode(IntEnum):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same run may fare better later, with nothing mended."""
         return self in (ExitCode.SERVER, ExitCode.NETWORK, ExitCode.RATE)
 
 
@@ -53,8 +49,6 @@ class Phase(Enum):
 class Secret:
     """A value that prints as a mask; `reveal` is the only way to it."""
 
-    __slots__ = ("_shows_end", "_value")
-
     def __init__(self, value: str, *, shows_end: bool = True) -> None:
         self._value, self._shows_end = value, shows_end
 
@@ -64,7 +58,6 @@ class Secret:
 
     @property
     def last4(self) -> str | None:
-        """The last four characters, where that leaves enough of the value unknown."""
         return self._value[-4:] if self._shows_end and len(self._value) >= 12 else None
 
     def __str__(self) -> str:
@@ -128,8 +121,6 @@ class Settings(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One HTTP request, ready to be sent."""
-
     method: str
     url: str
     headers: Mapping[str, str | Secret]  # lower-case names
@@ -159,10 +150,7 @@ class Answer(NamedTuple):
 
 
 class Failure(Exception):  # noqa: N818 the field's word for it
-    """Why there is no reply; None where something is not known.
-
-    `fault` names a row of the table of failures; None leaves the choice to what was answered.
-    """
+    """Why there is no reply; the row of the table that `fault` names, or that fits the answer."""
 
     def __init__(  # noqa: PLR0913 all that can be known of one
         self,
@@ -176,7 +164,6 @@ class Failure(Exception):  # noqa: N818 the field's word for it
         hints: tuple[str, ...] = (),
         **facts: Any,  # for the table
     ) -> None:
-        super().__init__(message)
         self.fault, self.message, self.answer = fault, message, answer
         self.kind, self.code = kind, code
         self.known, self.hints, self.facts = known, hints, facts
@@ -191,42 +178,29 @@ def told(lines: Iterable[str], facts: Mapping[str, Any]) -> Iterator[str]:
             yield re.sub(r"\{(\w+)\}", lambda match: str(facts[match[1]]), text)
 
 
-class Retry(NamedTuple):
-    """One wait between two attempts."""
-
-    reason: str
-    wait: float  # seconds
-    attempt: int  # the one that follows
-    attempts: int  # at the most
-
-
 class Exchange:
     """How far the attempts have got; read by the main thread when time is up."""
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # on time.monotonic's clock
-        self.attempts = 0
         self.sent = False  # whether any attempt may have sent the credential
         self.proxy: str | None = None  # its URL, user and password included
         self.via: str | None = None  # the proxy's host:port
         self.ca_file: str | None = None  # SSL_CERT_FILE, which alone is trusted then
         self.silent: list[str] = []  # addresses that did not answer in their time
         self.refused_wait: float | None = None  # seconds asked for that the deadline forbids
-        self.retries: list[Retry] = []
+        self.retries: list[tuple[str, float]] = []  # why, and after how many seconds
         self.earlier: list[dict[Phase, float]] = []  # how long the phases of past attempts took
         self.rehearsal: Callable[[], None] | None = None  # fails as a simulated connection does
-        self._reset()
+        self.begin(0)
 
-    def begin_attempt(self) -> None:
+    def begin(self, attempt: int) -> None:
         """Forget the attempt before, but for its timeline."""
-        if self.attempts:
+        if attempt > 1:
             self.earlier.append(self.durations())
-        self.attempts += 1
-        self._reset()
-
-    def _reset(self) -> None:
+        self.attempts = attempt
         self.address: str | None = None  # the one dialled
-        self.started = time.monotonic()
+        self.phase = Phase.SETTINGS
         self.moments: list[tuple[Phase, float]] = []  # when each phase began
         self.finished: float | None = None
         self.first_text: float | None = None  # seconds
@@ -235,22 +209,16 @@ class Exchange:
         self.message: Callable[[], Any] = lambda: None  # what a stream adds up to so far
 
     def enter(self, phase: Phase) -> None:
-        """Note that the attempt has come to the next phase."""
+        self.phase, self.finished = phase, None
         self.moments.append((phase, time.monotonic()))
-        self.finished = None
-
-    @property
-    def phase(self) -> Phase:
-        return self.moments[-1][0] if self.moments else Phase.SETTINGS
 
     @property
     def remaining(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - time.monotonic()
+        return self.deadline - time.monotonic()  # seconds
 
     def durations(self) -> dict[Phase, float]:
         """Return the seconds that each phase of the attempt took; the last may go on."""
-        moments = list(self.moments)  # the other thread may be adding to them
+        moments = list(self.moments)  # another thread may be adding to them
         ends = [moment for _, moment in moments[1:]] + [self.finished or time.monotonic()]
         return {phase: end - begun for (phase, begun), end in zip(moments, ends, strict=False)}
 

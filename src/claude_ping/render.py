@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from claude_ping import __version__
-from claude_ping.records import DEFAULT_BASE_URL, ExitCode, Phase, Report, Retry
+from claude_ping.records import DEFAULT_BASE_URL, ExitCode, Phase, Report
 from claude_ping.screen import inline, visible
 
 Paint = Callable[[str, str], str]
@@ -173,12 +173,6 @@ def _timeline(report: Report, paint: Paint) -> Iterator[str]:
             is_failed = is_cut and phase is exchange.phase and phases is attempts[-1]
             yield f"  {label:10} {paint('bad', f'{row}  ✗') if is_failed else row}"
             label, begun = "", begun + seconds
-
-
-def retry(notice: Retry) -> str:
-    """Announce a wait."""
-    attempt = f"attempt {notice.attempt} of {notice.attempts}"
-    return inline(f"{notice.reason}; retrying in {notice.wait:.1f} s ({attempt})")
 
 
 def in_words(seconds: float) -> str:
