@@ -251,7 +251,7 @@ BILLED = r"TCP ✓ & API [?] waited 0\.\d+ s  key sent, may be billed$"
 UNSENT = "key not sent$"
 MORE_TIME = "more time|longer|claude-ping --timeout"
 SLOW: dict[str, tuple[Any, str, str, str]] = {  # the server, its scheme; words, ladder
-    "a connect": (silent, "http", f"firewall|proxy & -{MORE_TIME}", f"TCP ✗ & {UNSENT}"),
+    "a connect": (silent, "http", f"firewall|proxy & -{MORE_TIME} & -Tried", f"TCP ✗ & {UNSENT}"),
     "a handshake": (hang, "https", f"VPN & MTU & firewall & -{MORE_TIME}", f"TLS ✗ & {UNSENT}"),
     "an answer": (hang, "http", f"no response within 0.3 s & •1 .*({MORE_TIME})", BILLED),
     "a header": (drip(HEAD * 99), "http", "", BILLED),

@@ -14,12 +14,9 @@ from typing import NamedTuple
 from claude_ping import api, stream, transport
 from claude_ping.records import Answer, Exchange, Failure, Phase, Report, Request
 from claude_ping.screen import mask
-from claude_ping.stream import Accumulator
 
-FIRST_WAIT = 0.5  # seconds
-LONGEST_WAIT = 8.0  # seconds, of our own choosing; a server may ask for more
 HINT_TIMEOUT = 5.0  # seconds
-SLOW = 5.0  # seconds, after which the Python SDK gives up, for TCP and for TLS each
+RETRIED = (408, 409, 429, *range(500, 600))
 
 
 class Caller(NamedTuple):
@@ -30,88 +27,94 @@ class Caller(NamedTuple):
     retries: int
 
     def ask(self, request: Request, *, is_default_model: bool) -> Answer:
-        """Return the reply or the list; where the model is not there, say which ones are."""
-        report = self.report
-        try:
-            return self._ask(request)
-        except Failure as failure:
-            from claude_ping import diagnosis  # noqa: PLC0415 only when something failed
-
-            hints = diagnosis.row_for(failure, report).hints
-            if request.method == "GET" or not any("{closest}" in hint for hint in hints):
-                raise
-            report.failure = failure
-            models = self._list_quietly(request)
-            line = api.DEFAULT_MODEL.split("-")[1:2]
-            newest = next((name for name in models if name.split("-")[1:2] == line), None)
-            if not is_default_model or newest in (None, request.model):
-                failure.facts["models"] = models
-                raise
-        body = {**(request.body or {}), "model": newest}
-        instead = request._replace(body=body, data=json.dumps(body).encode())
-        report.request = api.shown(instead)
-        answer = self._ask(instead)
-        report.failure = None
-        report.warnings.append(f"{request.model}, the default, is gone; asked {newest} instead")
-        return answer
-
-    def _ask(self, request: Request) -> Answer:
-        """Send the request until its answer is not worth another try, or time is short."""
+        """Return the reply or the list, after as many attempts as may help."""
         while True:
             try:
                 return self._attempt(request, self.report.exchange)
             except Failure as failure:
-                self._wait(failure, self.report.exchange)
+                from claude_ping import diagnosis  # noqa: PLC0415 only when something failed
 
-    def _list_quietly(self, request: Request) -> list[str]:
-        """List the models' ids for a hint: one attempt, and no word of its own failure."""
-        own = self.report.exchange
-        exchange = Exchange(min(own.deadline, time.monotonic() + HINT_TIMEOUT))
-        exchange.proxy, exchange.ca_file = own.proxy, own.ca_file
-        try:
+                hints = diagnosis.row_for(failure, self.report).hints
+                if request.method == "POST" and any("{closest}" in hint for hint in hints):
+                    request = self._instead(request, failure, is_default_model=is_default_model)
+                    is_default_model = False
+                elif diagnosis.subject(failure, self.report) in ("money", "model", "key"):
+                    raise
+                else:
+                    self._wait(failure)
+
+    def _instead(self, request: Request, failure: Failure, *, is_default_model: bool) -> Request:
+        """Return the request to the newest of the default's line; else raise, with all models."""
+        report = self.report
+        report.failure = failure
+        exchange = Exchange(min(report.exchange.deadline, time.monotonic() + HINT_TIMEOUT))
+        exchange.proxy, exchange.ca_file = report.exchange.proxy, report.exchange.ca_file
+        ids: list[str] = []
+        with suppress(Failure):
             models = self._attempt(api.models_request_like(request), exchange).json["data"]
-        except Failure:
-            return []
-        return [model["id"] for model in models if isinstance(model.get("id"), str)]
+            ids = [model["id"] for model in models if isinstance(model.get("id"), str)]
+        line = api.DEFAULT_MODEL.split("-")[1]
+        newest = next((name for name in ids if line in name), request.model)
+        if not is_default_model or newest == request.model:
+            failure.facts["models"] = ids
+            raise failure
+        report.failure = None
+        report.warnings.append(f"{request.model}, the default, is gone; asked {newest} instead")
+        body = {**(request.body or {}), "model": newest}
+        instead = request._replace(body=body, data=json.dumps(body).encode())
+        report.request = api.shown(instead)
+        return instead
+
+    def _wait(self, failure: Failure) -> None:
+        """Wait for the next attempt, or raise the failure where there should be none."""
+        exchange, answer = self.report.exchange, failure.answer
+        status, headers = (answer.status, answer.headers) if answer else (0, {})
+        asked = headers.get("x-should-retry", "")
+        retried = {"true": range(400, 600), "false": ()}.get(asked, RETRIED)
+        may_pass = status in retried or failure.fault in ("connection refused", "connection lost")
+        if not may_pass or exchange.attempts > self.retries:
+            raise failure
+        wait = seconds_to_wait(headers, exchange.attempts)
+        if wait >= exchange.remaining:
+            exchange.refused_wait = wait
+            raise failure
+        reason = f"{status} {failure.kind or ''}".strip() if status else str(failure.fault)
+        exchange.retries.append((reason, wait))
+        attempt = f"attempt {exchange.attempts + 1} of {self.retries + 1}"
+        self.post(f"{reason}; retrying in {wait:.1f} s ({attempt})")
+        exchange.enter(Phase.PAUSE)
+        time.sleep(wait)
 
     def _attempt(self, request: Request, exchange: Exchange) -> Answer:
         exchange.begin(exchange.attempts + 1)
         is_stream = bool((request.body or {}).get("stream"))
-        head: Answer | None = None
         try:
             with transport.exchanged(request, exchange) as (raw, chunks):
                 headers = api.masked(raw.headers)
-                head = raw._replace(reason=mask(raw.reason), headers=headers)
-                exchange.answer = head
+                head = exchange.answer = raw._replace(reason=mask(raw.reason), headers=headers)
                 if is_stream and head.status == 200:
                     self._read_stream(head, chunks, exchange)
                 else:
                     for _ in chunks:
                         pass
-            answer = _so_far(head, exchange)
             is_whole = not is_stream or exchange.message() is not None
-            return api.read_answer(answer, request.method, is_whole=is_whole)
+            return api.read_answer(_so_far(head, exchange), request.method, is_whole=is_whole)
         except Failure as failure:
-            failure.answer = head and _so_far(head, exchange)
-            _masked(failure)
+            _completed(failure, exchange)
             raise
         finally:
             exchange.finished = time.monotonic()
 
     def _read_stream(self, head: Answer, chunks: Iterator[bytes], exchange: Exchange) -> None:
-        """Read a stream; Failure where it ends with an error, or without an end.
-
-        A connection may stay open after the last event: only a body that has told its length
-        is read to the end. What follows a complete message is not looked at.
-        """
-        message, named = Accumulator(api.parse_json), set[bool]()
+        """Read a stream up to its end, after which the connection may stay open; or raise."""
+        message, are_named = stream.Accumulator(api.parse_json), True
         exchange.message = message.result
         for batch in stream.events(chunks):
             for is_named, data in batch:
                 text = data.decode("utf-8", "replace")
                 event = api.parse_json(text)
                 if isinstance(event, dict):
-                    named.add(is_named)
+                    are_named &= is_named
                     message.add(event)
                 elif not message.is_complete:
                     raise Failure("event not JSON", api.one_line(text))
@@ -119,39 +122,14 @@ class Caller(NamedTuple):
                 exchange.first_text = exchange.first_text or sum(exchange.durations().values())
                 self.post(block_and_text)
             message.new_texts = {}
-            if (message.is_complete or message.error) and "content-length" not in head.headers:
+            if message.is_complete or message.error:
                 break
         if message.error:
             raise api.read_error(head._replace(json=message.error))
-        if exchange.message() is not None and not message.is_complete:
+        if not message.is_complete and exchange.message() is not None:
             raise Failure("response cut", "the stream lacks stop_reason or message_stop")
-        if False in named:
-            self.report.warnings.append(
-                "events of the stream have no names (event: lines): official SDKs skip those"
-            )
-
-    def _wait(self, failure: Failure, exchange: Exchange) -> None:
-        """Wait for the next attempt, or raise the failure where there should be none."""
-        attempt = exchange.attempts
-        if attempt > self.retries or not may_pass(failure, self.report):
-            raise failure
-        wait = asked_wait(failure.answer.headers if failure.answer else {}) or backoff(attempt)
-        if wait >= exchange.remaining:
-            exchange.refused_wait = wait
-            raise failure
-        status = failure.answer and failure.answer.status
-        reason = f"{status} {failure.kind or ''}".strip() if status else str(failure.fault)
-        exchange.retries.append((reason, wait))
-        at = f"attempt {attempt + 1} of {self.retries + 1}"
-        self.post(f"{reason}; retrying in {wait:.1f} s ({at})")
-        exchange.enter(Phase.PAUSE)
-        time.sleep(wait)
-
-
-def _masked(failure: Failure) -> Failure:
-    quoted = [failure.message, failure.kind, failure.code, failure.facts]
-    failure.message, failure.kind, failure.code, failure.facts = api.masked(quoted)
-    return failure
+        if not are_named:
+            self.report.warnings.append("the events have no names (event: lines): SDKs skip those")
 
 
 def _so_far(head: Answer, exchange: Exchange) -> Answer:
@@ -162,57 +140,39 @@ def _so_far(head: Answer, exchange: Exchange) -> Answer:
     return head._replace(body=body, json=api.masked(message))
 
 
+def _completed(failure: Failure, exchange: Exchange) -> Failure:
+    """Mask what a failure quotes, and add what had come of an answer."""
+    failure.answer = exchange.answer and _so_far(exchange.answer, exchange)
+    quoted = [failure.message, failure.kind, failure.code, failure.facts]
+    failure.message, failure.kind, failure.code, failure.facts = api.masked(quoted)
+    return failure
+
+
 def timed_out(report: Report) -> Failure:
     """Return the failure of a run whose time is up, with what had come by then."""
-    exchange = report.exchange
-    head = exchange.answer
+    exchange, head = report.exchange, report.exchange.answer
     if report.failure is not None:
         return report.failure
-    if head is None:
-        return transport.classify(TimeoutError(), exchange.phase)
-    answer = _so_far(head, exchange)
-    if head.status < 400:
-        return Failure("response unfinished", "timed out", answer=answer)
-    return _masked(api.read_error(answer))  # the status of an error says the essential
+    if head is not None and head.status >= 400:  # which says the essential
+        return _completed(api.read_error(_so_far(head, exchange)), exchange)
+    return _completed(transport.classify(TimeoutError(), exchange.phase), exchange)
 
 
 def journey_warnings(exchange: Exchange) -> Iterator[str]:
     """Yield what the way there was like, where official SDKs would have fared otherwise."""
-    durations = exchange.durations()
+    durations, limit = exchange.durations(), transport.ADDRESS_TIMEOUT
     if Phase.WAITING not in durations:
         return
     for address in exchange.silent:
-        waited = f"{transport.ADDRESS_TIMEOUT:g} s"
-        yield f"{address} did not answer within {waited}; {exchange.address} did"
+        yield f"{address} did not answer within {limit:g} s; {exchange.address} did"
     for phase in (Phase.TCP, Phase.TLS):
         seconds = durations.get(phase, 0.0)
-        if seconds > SLOW and not exchange.silent:
-            yield f"{phase.name} took {seconds:.1f} s: the Python SDK gives up after {SLOW:g} s"
+        if seconds > limit and not exchange.silent:
+            yield f"{phase.name} took {seconds:.1f} s: the Python SDK gives up after {limit:g} s"
 
 
-def may_pass(failure: Failure, report: Report) -> bool:
-    """Whether the same request may fare better in a moment."""
-    from claude_ping import diagnosis  # noqa: PLC0415 only when something failed
-
-    if failure.fault in ("connection refused", "connection lost"):
-        return True
-    answer = failure.answer
-    if failure.fault is not None or answer is None or answer.status < 400:
-        return False
-    if diagnosis.subject(failure, report) in ("money", "model", "key"):
-        return False
-    is_usual = answer.status in (408, 409, 429) or answer.status >= 500
-    return {"true": True, "false": False}.get(answer.headers.get("x-should-retry", ""), is_usual)
-
-
-def backoff(attempt: int) -> float:
-    """Return the seconds to wait after the attempt, counted from 1, as the official SDKs do."""
-    longest = min(FIRST_WAIT * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)
-    return longest * (1 - 0.25 * random.random())  # noqa: S311 jitter needs no secrecy
-
-
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the answer asks to wait; None where it does not say so usably."""
+def seconds_to_wait(headers: Mapping[str, str], attempt: int) -> float:
+    """Return what an answer asks for, else what official SDKs wait: 0.5 s, doubling up to 8 s."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         seconds, text = 0.0, headers.get(name, "")
         with suppress(ValueError, OverflowError):
@@ -221,4 +181,5 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
             seconds = float(text) / unit
         if 0 < seconds < math.inf:
             return seconds
-    return None
+    jitter = 1 - 0.25 * random.random()  # noqa: S311 jitter needs no secrecy
+    return min(0.5 * 2.0 ** min(attempt - 1, 10), 8.0) * jitter
