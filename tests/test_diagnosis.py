@@ -130,6 +130,7 @@ MONEY_OF_THE_API = {
 }
 RATE = {
     "a window": Row(429, said("You have exceeded the 20 req/min quota")),
+    "without a key": Row(429, said("The free limit is reached without API key")),
     "a wait": Row(429, said("Quota exceeded. Try again in 12 seconds.")),
     "at the same time": Row(429, said("Concurrent request quota exceeded")),
     "a busy model": Row(429, said(f"Too many requests for model {M}, not allowed for now")),

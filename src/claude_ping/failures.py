@@ -2,8 +2,8 @@
 
 It is the only home of what is said about a failure; to add one, add a row. A row is a paragraph:
 
-    NAME [, ALIAS]: CLASS [STATUS] [by=WHO] [about=WHAT] [key=accepted] [says=REGEX]
-    < [WHO] STATUS TYPE/CODE: MESSAGE     a specimen: what a server answers, or
+    NAME[, ALIAS]: CLASS [STATUS] [by=WHO] [about=WHAT] [key=accepted] [says=REGEX]
+    < [WHO] STATUS [TYPE][/CODE]: MESSAGE a specimen: what a server answers (TYPE html: a page), or
     ! PHASE: MESSAGE                      what happens before, or instead of, an answer
       ✗ headline                          where it is not the answer's own message
       what is known
@@ -14,9 +14,9 @@ without it is chosen by its name, where the failure is noticed. WHO spoke: api, 
 way (something on the way). WHAT the words are about: rate, model, money, key, missing, nothing
 (SUBJECTS). `says` is looked for in the message, and in error type and code.
 
-A line is left out where a {fact} in it is not known (FACTS), or the one in [brackets] at its head.
-The lines under `== first` and `== last` go with every row below them, before its own lines and
-after. Every row can be rehearsed: claude-ping --simulate NAME.
+A line is left out where a {fact} in it is not known, or one in [brackets] at its head does not
+hold; `diagnosis.facts` has most of them. The lines under `== first` and `== last` go with every
+row below them, before its own lines and after. Every row can be rehearsed: --simulate NAME.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ usage: usage
 no key: config
 ! SETTINGS: no API key: ANTHROPIC_API_KEY is not set
   • {ci_reason}
-  • Put ANTHROPIC_API_KEY=… into {env_file}; create a key: {console}/keys
+  • Put ANTHROPIC_API_KEY=… into {env_file}; create a key: https://platform.claude.com/settings/keys
   • To see it work without a key: claude-ping --simulate ok
 unusable setting, config: config
 ! SETTINGS: ANTHROPIC_API_KEY (environment) ends with a line break
@@ -45,14 +45,13 @@ internal error: internal
 
 == first
   • The server asks for the header {wanted_header}: claude-ping -H '{wanted_header}: …', for programs ANTHROPIC_CUSTOM_HEADERS
-  • [bearer_wanted] The server asks for authorization: Bearer, as current SDKs send it: claude-ping --sdk
-  • [bearer_wanted] For programs that send x-api-key, set ANTHROPIC_AUTH_TOKEN instead of ANTHROPIC_API_KEY
+  • [bearer_wanted] The server asks for authorization: Bearer. Try: claude-ping --sdk; programs need ANTHROPIC_AUTH_TOKEN, not ANTHROPIC_API_KEY
   • [api_key_wanted] The server asks for x-api-key: put the key into ANTHROPIC_API_KEY, and leave out --sdk
   • The server asks for {wanted_scheme} authentication: claude-ping -H 'authorization: {wanted_scheme} …'
   • The server names another version: claude-ping -H 'anthropic-version: {wanted_version}'
-  Retry-After is {unfit_wait}, more than --timeout {timeout} leaves, so not retried.
-  • Wait for it: claude-ping --timeout {timeout_that_fits}
-  • {other_place} has a different {noun} ({other_key}). Try it: claude-ping --env-file {other_file}
+  A retry must wait {unfit_wait}, more than --timeout {timeout} leaves, so there was none.
+  • Wait for it: claude-ping --timeout {ample_timeout}
+  • [judged] {other_place} has a different {noun} ({other_key}). Try it: claude-ping --env-file {other_file}
 == last
   • {base_url_setting}: is it right? Without it: claude-ping --base-url https://api.anthropic.com
   • [not_api] The proxy {via} may have answered: is HTTPS_PROXY right?
@@ -61,15 +60,12 @@ rate limit, 429: rate any about=rate key=accepted
 < 429 rate_limit_error: This request would exceed your organization's rate limit of 50 requests per minute.
   {limits}
   • Raise --retries and --timeout, or send less at a time.
-  • Your limits: {api_console}/limits
-model not found, 404: request any about=model by=api
+  • [api] Your limits: https://platform.claude.com/settings/limits
+model not found, 404: request any by=api about=model
 < 404 not_found_error: model: {model}
   The model {model} is unknown, retired, or not for this organization.
-  • Model IDs use hyphens: {hyphenated}, not {model}
-  • {foreign_id} is an ID of Bedrock, Vertex AI or OpenRouter; here they look like claude-haiku-5-5.
-  • {alias} is an alias of Claude Code; here model IDs look like claude-haiku-5-5.
-  • Without spaces and capital letters: {cleaned}
-  • {listed} is in this key's list of models: ask support, with the request-id.
+  • Model IDs use hyphens, no spaces, dots or capital letters: {corrected}
+  • {foreign_id} is an ID of Bedrock, Vertex AI or OpenRouter, or an alias of Claude Code; here they look like claude-haiku-5-5.
   • Closest models for this key: {closest}
   • See them all: claude-ping --models
 model not offered: request any about=model
@@ -78,32 +74,32 @@ model not offered: request any about=model
   • Closest models for this key: {closest}
   • See what it offers: claude-ping --models
   • Or ask whoever runs {host}.
-no credit, credit: account any about=money by=api key=accepted says=credit balance
+no credit, credit: account any by=api about=money key=accepted says=credit balance
 < 400 invalid_request_error: Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.
-  The API says that {organization} has too little credit.
-  • Does the Console show credit for that organization? {console}/billing
+  The API says that the organization {organization} has too little credit.
+  • Does the Console show credit for that organization? https://platform.claude.com/settings/billing
   • A Claude Pro or Max plan does not pay for API calls; a payment can take an hour to count.
   • If the Console shows credit: compare the organization's id, try a new key, then ask support.
-spend cap, spend-cap: account any about=money by=api key=accepted says=(enforced|contract)_spend_limit
+spend cap, spend-cap: account any by=api about=money key=accepted says=(enforced|contract)_spend_limit
 < 429 rate_limit_error/enforced_spend_limit_reached: You have reached your API usage limits: your organization has crossed its monthly API usage threshold.
-  The API says that {organization} has spent what its tier or contract allows in a month. Retrying will not help.
-  • Request a higher tier: {console}/limits, or talk to your Anthropic account team.
+  The API says that the organization {organization} has spent what its tier or contract allows in a month. Retrying will not help.
+  • Request a higher tier: https://platform.claude.com/settings/limits, or talk to your Anthropic account team.
   • Otherwise calls work again on the first of next month, 00:00 UTC.
-spend limit: account any about=money by=api key=accepted says=usage limits|spend(ing)?.?limit
+spend limit: account any by=api about=money key=accepted says=usage limits|spend(ing)?.?limit
 < 400 invalid_request_error: You have reached your specified API usage limits. You will regain access on 2027-01-01 at 00:00 UTC.
-  The API says that {organization} reached a spend limit set in the Console.
-  • Raise it: {console}/limits (for a workspace: {console}/workspaces)
+  The API says that the organization {organization} reached a spend limit set in the Console.
+  • Raise it: https://platform.claude.com/settings/limits (for a workspace: https://platform.claude.com/settings/workspaces)
   • Otherwise wait until {regain}.
-organization disabled: account any about=money by=api key=accepted says=organization (has been|is) (disabled|on hold)|organization_on_hold
+organization disabled: account any by=api about=money key=accepted says=organization (has been|is) (disabled|on hold)|organization_on_hold
 < 400 invalid_request_error: This organization has been disabled.
-  The key belongs to {organization}, which may not send messages.
+  The key belongs to the organization {organization}, which may not send messages.
   • Often it is an old key of another organization: is {source} the right place?
   • Appeal: {appeal_url}
-  • Otherwise ask support, with the request-id: {support}
-billing, extra usage: account any about=money by=api key=accepted
-< 400 invalid_request_error: You're out of extra usage. Add more at claude.ai/settings/usage and keep going.
+  • Otherwise ask support, with the request-id: https://support.claude.com
+billing: account any by=api about=money key=accepted
+< 402 billing_error: There is a problem with the payment method of this organization.
   The key is good; the API says that paying for the call is what failed.
-  • Look at {console}/billing; a subscription and API keys are paid for separately.
+  • Look at https://platform.claude.com/settings/billing; a subscription and API keys are paid for separately.
 no money at the gateway: account any about=money
 < gateway 403 insufficient_balance: Your balance is insufficient, please top up.
   {speaker} says that the account behind this key there cannot pay. It is not Anthropic's.
@@ -117,7 +113,7 @@ key missing: auth 401 about=missing
   • [api_key_sent] Current SDKs send authorization: Bearer. Try: claude-ping --sdk
 OAuth token refused: auth 400|401|403 by=api says=oauth|scope requirement|only authorized for use with
 < 401 authentication_error: OAuth authentication is currently not supported.
-  • Subscription tokens do not work here. Create an API key: {console}/keys
+  • Subscription tokens do not work here. Create an API key: https://platform.claude.com/settings/keys
 origin refused: auth 401 by=api says=CORS
 < 401 authentication_error: CORS requests are not allowed for this Organization because of its settings.
   • The request carries an Origin header: remove it from -H or ANTHROPIC_CUSTOM_HEADERS.
@@ -126,7 +122,7 @@ key rejected, 401: auth 401 by=api
   • {suspicion}
   • [oauth] OAuth tokens go by Bearer: claude-ping --sdk sends it as SDK programs do.
   • Is it whole? Keys of its kind have had 108 characters so far, this has {unusual_length}.
-  • It was deleted, expired or mistyped: compare with {console}/keys
+  • It was deleted, expired or mistyped: compare with https://platform.claude.com/settings/keys
 key refused by the gateway: auth 401
 < gateway 401: Invalid API key
   {speaker} did not accept {credential}.
@@ -135,12 +131,12 @@ key refused by the gateway: auth 401
 key blocked: auth any about=key
 < gateway 400 expired_key: Authentication Error - Expired Key. Key Expiry time 2026-10-01
   {speaker} knows {credential}, and says that it is expired or blocked.
-  • Create another one: {api_console}/keys
+  • [api] Create another one: https://platform.claude.com/settings/keys
   • [gateway] Ask whoever runs {host} for another one.
 permission denied, 403: auth 403 by=api|gateway
 < 403 permission_error: Your API key does not have permission to use the specified resource.
   {speaker} does not let this {noun} do this.
-  • Check the key's workspace and permissions: {api_console}/keys
+  • [api] Check the key's workspace and permissions: https://platform.claude.com/settings/keys
   • [gateway] Ask whoever runs {host}.
 blocked at the edge: protocol 403 by=edge
 < edge 403 forbidden: Request not allowed
@@ -149,7 +145,7 @@ blocked at the edge: protocol 403 by=edge
   • Countries: https://platform.claude.com/docs/en/api/supported-regions
   • Or is it the text of the message? Try a plain one: claude-ping hello
 blocked on the way: protocol 403
-< way 403 html Access Denied
+< way 403 html: Access Denied
   A proxy or gateway in front of the API refused.
   It is Cloudflare's; its trace: cf-ray {cf_ray}
   • A network administrator must allow {host}.
@@ -157,102 +153,75 @@ blocked on the way: protocol 403
 workspace needed: request 400 by=api key=accepted says=anthropic-workspace-id
 < 400 invalid_request_error: anthropic-workspace-id is required when authenticating with an identity-linked API key; send the id of the workspace this request acts in.
   The key is good, but not bound to one workspace: the request must name it.
-  • Set ANTHROPIC_WORKSPACE_ID=wrkspc_… for claude-ping; find the id: {console}/workspaces
+  • Set ANTHROPIC_WORKSPACE_ID=wrkspc_… for claude-ping; find the id: https://platform.claude.com/settings/workspaces
   • In SDK programs: ANTHROPIC_CUSTOM_HEADERS='anthropic-workspace-id: wrkspc_…'
-header refused: request 400 says=anthropic-(version|beta)|not enrolled in
-< 400 invalid_request_error: anthropic-version: "2023-01-99" is not a valid version
-  • [custom_headers] Look at -H and ANTHROPIC_CUSTOM_HEADERS, which replace headers.
-body not read: request 400 says=not valid json|request_body_encoding|unsupported_charset
-< 400 invalid_request_error: The request body is not valid JSON: unexpected end of data: line 1 column 9 (char 8)
-  [payload] The payload was sent to the letter: its JSON is what the API does not take.
-  Otherwise something on the way changed the body.
 path not found: request 404 by=api
 < 404 not_found_error: Not found
   No such path on the API, or {model} is not for this key.
   • Remove /v1: {undoubled}
   • Has the key access to the workspace {workspace}?
   • Closest models for this key: {closest}
-error without words: request 400|409|422 by=api about=nothing
-< 400 invalid_request_error: Error
-  The API does not say what is wrong.
-  • Try another model: claude-ping -m claude-sonnet-5-5
-  • Then ask support, with the request-id: {support}
 too large, 413: request 413
 < edge 413 request_too_large: Request exceeds the maximum size
-  [by_api] The API takes 32 MB at the most.
+  [api_or_edge] The API takes 32 MB at the most.
   [not_api] {speaker} has a limit of its own (nginx: 1 MB unless set).
   • Shorten the prompt or the payload.
-too many requests: rate 429 key=accepted
-< gateway 429: Too many requests
-  {limits}
-  • Run fewer calls in parallel, or raise --retries and --timeout.
-web page: protocol 4xx by=way says=^an HTML page
-< way 404 html Page not found
-  A web page answered: a proxy or gateway, or another server than the Messages API.
+not a message, html, not a list of models, event not JSON: protocol 4xx by=way says=^an HTML page
+< way 404 html: Page not found
+  ✗ not the Messages API: HTTP {status} with {message}
+  {speaker} answered something else than was asked for.
+  • [list] Send a message instead: claude-ping hello
   • Remove /v1: {undoubled}
-  • [remote] A captive portal? Open any page in a browser.
+  • [remote] [page] A captive portal? Open any page in a browser.
 wrong path: request 404|405
 < gateway 404: Cannot POST /v1/messages
   There is nothing at this path of {host}.
-  [list] This gateway lists no models.
-  • [list] Send a message instead: claude-ping hello
+  • [list] This gateway lists no models. Send a message instead: claude-ping hello
   • Remove /v1: {undoubled}
 invalid request, 400: request 4xx
 < 400 invalid_request_error: max_tokens: Input should be greater than or equal to 2048
   • The server asks for {wanted_parameter}: add it to the payload
   [mute] {speaker} does not say what is wrong.
   What was sent there: {offending}
-  [not_api] {speaker} answered; it is not the API.
+  • [mute] [api] Try another model: claude-ping -m claude-sonnet-5-5; then ask support, with the request-id: https://support.claude.com
   • Lower it: claude-ping --max-tokens {max_tokens_limit}
-  • [timed_out] Try again; a slow or broken connection does this too.
 overloaded, 529: server 529 by=api
 < 529 overloaded_error: Overloaded
   The API is overloaded; your key and quota are not the cause.
   • Try again later: {status_page} (it may lag behind).
   • [billable] Or try another model: claude-ping -m claude-sonnet-5-5
 Cloudflare error: server 52\d by=edge|way
-< edge 522 html api.anthropic.com | 522: Connection timed out
+< edge 522 html: api.anthropic.com | 522: Connection timed out
   ✗ {status} {cloudflare_error} (Cloudflare)
   Cloudflare did not reach the server behind it. Its trace: cf-ray {cf_ray}
   • Try again later: {status_page}
 server error, 500: server 5xx
 < 500 api_error: Internal server error
-  [by_api] Neither the key nor the request is at fault.
-  [not_api] {speaker} answered, not the API.
+  [api_or_edge] Neither the key nor the request is at fault.
   • Try again later: {status_page}
   • [timed_out] A smaller --max-tokens or --stream takes less time.
-  • [by_api] If it persists, send the request-id {request_id} to {support}
+  • [api] If it persists, send the request-id to https://support.claude.com
   • [gateway] If it persists, ask whoever runs {host}.
 redirect: protocol 3xx
-< way 307 html Redirecting
+< way 307 html: Redirecting
   ✗ {status} redirected to {location}
   Not followed, so the key was not sent there; official SDKs do follow.
   • [remote] A captive portal? Open any page in a browser.
-unexpected status: protocol any
-< gateway 204: (nothing)
-  ✗ {status} is no answer of the Messages API: {message}
-not a message, html, not a list of models, event not JSON: protocol
-< way 200 html Sign in
-  ✗ not the Messages API: HTTP {status} with {message}
-  {speaker} answered something else than was asked for.
-  • [list] Send a message instead: claude-ping hello
-  • [remote_page] A captive portal? Open any page in a browser.
 reply too large: protocol
 ! READING: more than 32 MiB
   ✗ the response is larger than 32 MiB
-  Reading stopped there. The Messages API does not send so much.
 not HTTP: protocol
 ! WAITING: SSH-2.0-OpenSSH_9.6
   ✗ {host} does not speak HTTP: {message}
   • Is it the right port?
 
 == first
-  {diverted} is no public address: a hosts entry or a DNS filter diverts {host}.
-  Tried {tried}.
+  [diverted] {address} is no public address: a hosts entry or a DNS filter diverts {host}.
+  No answer from {silent}, then tried {address}.
   • {env_network}: set in .env, it decides for your program, not for claude-ping. Try: set -a; . ./.env; set +a; claude-ping
   • [http_proxy_only] HTTP_PROXY is set, but https goes by HTTPS_PROXY, which is not.
 == last
-  • [no_proxy_set] Behind a company proxy? HTTPS_PROXY is not set: export HTTPS_PROXY=http://HOST:PORT
+  • [connecting] [no_proxy_set] Behind a company proxy? HTTPS_PROXY is not set: export HTTPS_PROXY=http://HOST:PORT
   • {base_url_setting}: is it right? Without it: claude-ping --base-url https://api.anthropic.com
   • Is the proxy {via} right? See HTTPS_PROXY and NO_PROXY.
 
@@ -285,8 +254,7 @@ proxy timeout: network
 TLS timeout: network
 ! TLS: timed out
   ✗ the TLS handshake with {host} timed out after {waited}
-  • TCP connected, then the TLS handshake got no reply: suspect a VPN, its MTU, or a filtering firewall.
-  • Try another network, or without VPN.
+  • TCP connected, then the TLS handshake got no reply: suspect a VPN, its MTU, or a filtering firewall. Try another network.
 no response, hang: network
 ! WAITING: timed out
   ✗ no response within {timeout} s
@@ -296,7 +264,6 @@ no response, hang: network
 response unfinished: network
 ! READING: timed out
   ✗ the response was not complete within {timeout} s
-  [billable] The response had begun; it may be billed.
   • Allow more time: claude-ping --timeout {longer}
 out of time: network
 ! SETTINGS: timed out
@@ -373,36 +340,6 @@ TLS failed: connection
   This Python speaks TLS with {openssl}.
 """
 
-# Every {fact} and [condition] that a row may name; `diagnosis.facts` knows their values.
-FACTS = """
-    console support message timeout longer now phase ci_reason env_file
-    credential noun source credential_header api_key_sent oauth suspicion unusual_length
-    other_place other_key other_file base_url_setting undoubled custom_headers env_network
-    http_proxy_only no_proxy_set proxy_login ca_file other_bundle
-    model hyphenated foreign_id alias cleaned listed closest workspace payload offending
-    host hostname host_and_port gateway remote remote_page status_page api_console speaker
-    by_api not_api list billable organization
-    dialled dialled_port address tried diverted loopback via waited
-    proxy_offers proxy_negotiates proxy_basic http10 python
-    untrusted expired not_before issuer_unknown empty_store macos openssl
-    status cf_ray location regain max_tokens_limit affordable card mute timed_out request_id
-    cloudflare_error appeal_url limits unfit_wait timeout_that_fits wanted_header
-    wanted_scheme wanted_version wanted_parameter bearer_wanted api_key_wanted
-"""
-
-# An error inside a 200 has only its type to be classed by.
-STATUS_OF_TYPE = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "conflict_error": 409,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
 # What rows may quote of an answer's message.
 MENTIONED = {
     "regain": r"regain access on ([^.]+)",
@@ -410,179 +347,129 @@ MENTIONED = {
     "affordable": r"afford (?:up to |only )?(\d+)|only (\d+) (?:more )?tokens",
     "card": r"(\bcard\b|payment method)",
     "cloudflare_error": r"\b52\d:? +([A-Z][\w -]+)",
-    "wanted_parameter": r"^([\w.]+): field required"
+    "wanted_version": r"\b(?:use|needs?|requires?|expects?|supports?|versions:) ['\"`]?(20\d\d-\d\d-\d\d)",
+    "wanted_parameter": r"^([\w.]+): field required|use ['\"`]?([a-z_][\w.]*)['\"`]? instead"
     r"|(?:missing|required)\b.{0,30}?(?:parameter|field|argument)\b:? ['\"`]?([a-z_][\w.]*)"
-    r"|['\"`]([a-z_][\w.]*)['\"`]? (?:parameter |field )?is (?:a )?required"
-    r"|use ['\"`]?([a-z_][\w.]*)['\"`]? instead",
+    r"|['\"`]([a-z_][\w.]*)['\"`]? (?:parameter |field )?is (?:a )?required",
 }
 
 # What an answer is about, whatever its status; the first that fits. `mark` is a pattern for error
 # type and code, `says` for the message (§ is the model's id that was sent), `unless` for what the
 # message must not speak of. Rates come first: a quota per minute is no matter of money.
 _ABOUT = r"""
-rate
-  says (quota|limit|requests?|tokens?|rate)\b.{0,80}\b(per|a|each|every|/)[ -]?(\d+ ?)?(s|sec|second|minute|min|hour|day)s?\b
-  says (quota|limit)\b.{0,60}(retry|try again) (in|after) \d|concurren
-  says \b(req\w*|tokens?)/(s|min)|\bRP[MD]\b|in \d+ ?s(ec\w*)?\b
-  says \b\d+[ -]?hours?\b.{0,20}limit|limit.{0,30}\b\d+[ -]?hours?\b
-  says \b(per|daily|hourly)[ -](minute|request|token)|\b[RT]P[MD]\b
-  says (每|/)(秒|分钟|小时)|请求过于频繁|速率限制
-  unless budget|spend|balance|credit|billing|余额
-model
-  mark 1311|(unknown|invalid|unsupported|no_such|missing)_?model\w*|deployment_?not_?found|\w*no_available_(channel|provider)\w*
-  mark (?!.*(param|feature|capab))\w*model\w*_?(not_?(found|supported|available|allowed|exist|enabled)|access_denied)\w*
-  mark (?!.*(param|feature|capab))\w*model\w*_?(denied|invalid|unavailable|unknown|unsupported|disabled|retired)\w*
-  says §.{0,120}?(ABSENT)|(ABSENT).{0,80}§
-  says (unknown|invalid|unsupported|no such|non-?existent)[ -]models?\b|not a valid model|not found the model|^model:[ ]
-  says \bmodels?\b(?! field| param)[^.:;]{0,60}?\b(ABSENT)
-  says (not (allowed|authorized|permitted) to (access|use)|n[o']t have access to)( th\w+)? model
-  says no (route|provider|endpoint|deployment|channel|backend)s?\b.{0,40}\bmodels?\b
-  says no available \w* ?accounts? support|model requires a subscription|not (yet )?include access to
-  says 模型.{0,40}(不存在|不支持|无可用|无权|未找到|不可用)
-  unless param|temperature|top_[pk]|thinking|prefill|effort|\btools?\b|max_tokens|image|vision|stream|system prompt
-  unless 工具|图片|PDF|document|cache_control|service_tier|field required|input should
-  unless function|context (length|window)|beta|header|schema|feature|budget|balance|credit|per minute
-  unless overloaded|temporar|try again|retry|capacity|high demand|loading|rate.?limit|too many|cool(ing)?.?down|unauthorized|account (has been|is) disabled|(api|access) key (is )?(invalid|not)
-money
-  mark billing\w*|payment_required|\w*insufficient_?(user_)?(quota|balance|credits?|funds)\w*|\w*budget_?exceeded\w*
-  mark \w*(credit|balance)s?_\w+|exceeded_current_quota\w*|\w*spend_limit\w*|\w*quota_exceeded|1113
-  mark \w*quota_failed|1309|customer_verification_required|\w*arrear\w*|organization_on_hold
-  says credit balance|insufficient.{0,20}(balance|quota|credit|fund)|not enough (credit|balance|fund|money)
-  says (balance|credits?|funds).{0,40}(insufficient|too low|not enough|exhausted|used up|depleted|empty|negative)
-  says (out of|more|add|buy|purchase|no|zero|remaining) (extra usage|credits?|funds)\b|extra usage
-  says (exceed|exhaust|over|reach|hit|us)\w*.{0,40}\b(quota|budget)\b
-  says \b(quota|budget)\b.{0,60}(exceed|exhaust|used up|reached)
-  says recharge|top[ -]?up\b|topped up|payment (method|required)|(credit|payment|valid) card|can only afford
-  says arrears|overdue|organization (has been|is) (disabled|on hold)|usage limits|usage threshold
-  says key limit exceeded|quota is not enough|billing to be enabled|enough points|cost limit|free tier.{0,40}exhausted
-  says exceed\w*.{0,40}credits|费用|续费
-  says spend(ing)?[ -]?(limit|cap)|monthly (spend|limit)|prepaid|unpaid|余额|额度|充值|欠费|预付
-  unless context (length|window)|rate limit|budget_tokens|task_budget|max_tokens|\A\w+(\.\w+)+:\s|(retry|try again) (in|after) \d|concurren|storage
-key
-  mark \w*(expired|blocked|revoked|disabled|deactivated|deleted|invalid)_(api_|virtual_|access_)?(key|token)\w*
-  mark \w*(key|token)_(\w+_)?(expired|blocked|revoked|disabled|deactivated|invalid|not_found)\w*
-  says (?<!cache )(?<!page )(?<!foreign )\b(key|token)\b( \S+)? (is |was |has |been |currently |already )*(expired|blocked|revoked|disabled|deactivated|invalid)\b
-  says (expired|blocked|revoked|disabled|deactivated|invalid|incorrect) (api|virtual|access)?[ -]?key\b
-  says (key|token)\b.{0,10}\bnot (valid|active)|(令牌|密钥).{0,20}(过期|无效|禁用|不可用)
-  unless \A\w+(\.\w+)+:|pagination|page token|cache|JSON|too many
-missing
-  says \A(?=.*(api[ -_]?key|token|auth|credential)).*(required|missing|not (provided|set|given|present|included))
-  says no (\w+ )?(api[ -_]?key|token|auth\w*|credentials?)\b|(api[ -_]?key|token|credential).*(did|do)( not|n't) provide
-  says \A(?=.*(api[ -_]?key|token|auth|credential)).*(without|must (be provided|provide|include))
-  unless invalid|incorrect|expired|malformed|wrong|not recognized|revoked
+rate says (quota|limit|requests?|tokens?|rate)\b.{0,80}\b(per|a|each|every|/)[ -]?(\d+ ?)?(s|sec|second|minute|min|hour|day)s?\b|\b(req\w*|tokens?)/(s|min)
+rate says (quota|limit)\b.{0,60}(retry|try again) (in|after) \d|concurren|\b[RT]P[MD]\b|in \d+ ?s(ec\w*)?\b|\b(per|daily|hourly)[ -](minute|request|token)
+rate says \b\d+[ -]?hours?\b.{0,20}limit|limit.{0,30}\b\d+[ -]?hours?\b|(每|/)(秒|分钟|小时)|请求过于频繁|速率限制
+rate unless budget|spend|balance|credit|billing|余额
+model mark 1311|(unknown|invalid|unsupported|no_such|missing)_?model.*|deployment_?not_?found|.*no_available_(channel|provider).*
+model mark (?!.*(param|feature|capab)).*model.*(not_?(found|supp|avail|allow|exist|enabl)|denied|invalid|unavail|unknown|unsupp|disabled|retired).*
+model says §.{0,120}?(ABSENT)|(ABSENT).{0,80}§|(\bmodels?\b(?! field| param)|模型)[^.:;]{0,60}?(ABSENT)
+model says (unknown|invalid|unsupported|no such|non-?existent)[ -]models?\b|not a valid model|not found the model|^model:[ ]|model requires a subscription
+model says (not (allowed|authorized|permitted) to (access|use)|n[o']t have access to)( th\w+)? model|no (route|provider|endpoint|deployment|channel|backend)s?\b.{0,40}\bmodels?\b
+model says no available \w* ?accounts? support|not (yet )?include access to
+model unless param|temperature|top_[pk]|thinking|prefill|effort|\btools?\b|max_tokens|image|vision|stream|system prompt|工具|图片|PDF|document|cache_control
+model unless function|context (length|window)|beta|header|schema|feature|budget|balance|credit|service_tier|field required|input should|per minute|too many
+model unless overloaded|temporar|try again|retry|capacity|high demand|loading|rate.?limit|cool(ing)?.?down|unauthorized|account (has been|is) disabled
+model unless (api|access) key (is )?(invalid|not)
+money mark 1113|1309|billing.*|payment_required|.*insufficient_?(user_)?(quota|balance|credits?|funds).*|.*(credit|balance)s?_.*|customer_verification_required
+money mark exceeded_current_quota.*|.*(budget_?exceeded|spend_limit|quota_(exceeded|failed)|arrear).*|organization_on_hold
+money says credit balance|(insufficient|not enough|no|zero|out of|more|add|buy|purchase|remaining) (account )?(balance|quota|credits?|funds?|money|points)\b
+money says \b(balance|credits?|funds|quota|budget|free tier)\b.{0,60}(insufficient|too low|not enough|exceed|exhaust|used up|depleted|empty|negative|reached)
+money says insufficient.{0,20}(balance|quota|credit|fund)|(exceed|exhaust|over|reach|hit|us)\w*.{0,40}\b(quota|budget)\b|exceed\w*.{0,40}credits
+money says recharge|top[ -]?up\b|topped up|payment (method|required)|(credit|payment|valid) card|can only afford|arrears|overdue|prepaid|unpaid|extra usage
+money says organization (has been|is) (disabled|on hold)|usage (limits|threshold)|spend(ing)?[ -]?(limit|cap)|monthly (spend|limit)|cost limit|key limit exceeded
+money says billing to be enabled|余额|额度|充值|欠费|预付|费用|续费
+money unless context (length|window)|rate limit|budget_tokens|task_budget|max_tokens|\A\w+(\.\w+)+:\s|(retry|try again) (in|after) \d|concurren|storage
+key mark .*(STATE)_((api|virtual|access)_)?(key|token).*|.*(key|token)_(\w+_)?(STATE|not_found).*
+key says (?<!cache )(?<!page )(?<!foreign )\b(key|token)\b( \S+)? (is |was |has |been |currently |already )*(STATE)\b|(STATE|incorrect) (api|virtual|access)?[ -]?key\b
+key says (key|token)\b.{0,10}\bnot (valid|active)|(令牌|密钥).{0,20}(过期|无效|禁用|不可用)
+key unless \A\w+(\.\w+)+:|pagination|page token|cache|JSON|too many
+missing says \A(?=.*(api[ -_]?key|token|auth|credential)).*(required|missing|without|not (provided|set|given|present|included)|must (be provided|provide|include))
+missing says no (\w+ )?(api[ -_]?key|token|auth\w*|credentials?)\b|(api[ -_]?key|token|credential).*(did|do)( not|n't) provide
+missing unless invalid|incorrect|expired|malformed|wrong|not recognized|revoked
 """
 _ABSENT = (
-    r"not found|not exists?\b|n't exist|(unknown|invalid) model|is (unknown|invalid)\b|not a valid|not valid|not available|unavailable"
-    r"|not supported|unsupported|no access|n[o']t have access|not have permission|access denied"
-    r"|not (been )?(allowed|enabled|permitted|authorized|accessible|offered|recognized)|denied access"
-    r"|disabled|retired|deprecated|无可用|不存在|不支持|无权|未找到|不可用|没有可用|未开通"
+    r"n[o']t( \w+){0,2} (found|exists?|valid|available|supported|access|permission|allowed|enabled|permitted|authorized|accessible|offered|recognized)"
+    r"|unavailable|unsupported|disabled|retired|deprecated|(no|denied) access|access denied|(unknown|invalid) model|is (unknown|invalid)\b"
     r"|no (available |healthy |active )?(route|provider|endpoint|deployment|channel|backend|account|server)s?\b"
+    r"|无可用|不存在|不支持|无权|未找到|不可用|没有可用|未开通"
 )
-
-
-_NEVER = "(?!)"
-
-
-def _subjects() -> dict[str, dict[str, str]]:
-    """Return, by what an answer may be about, the patterns of `_ABOUT`, each kind of them in one."""
-    subjects: dict[str, dict[str, str]] = {}
-    for line in _ABOUT.replace("ABSENT", _ABSENT).strip().split("\n"):
-        if not line.startswith(" "):
-            patterns = subjects[line] = dict.fromkeys(("mark", "says", "unless"), _NEVER)
-            continue
-        kind, _, pattern = line.strip().partition(" ")
-        patterns[kind] += f"|{pattern}"
-    return subjects
+_STATE = "expired|blocked|revoked|disabled|deactivated|deleted|invalid"
 
 
 class Specimen(NamedTuple):
     """What a row's failure looks like: an answer, or else what happens in a phase."""
 
+    phase: str | None
     by: str
-    status: int | None  # None where there is no answer
-    type: str | None
+    status: int  # 0 where there is no answer
+    type: str | None  # of the error; "html" for a page
     code: str | None
     message: str
-    is_html: bool = False
-    phase: str | None = None
 
 
 class Row(NamedTuple):
     """One way to fail."""
 
     name: str
-    aliases: tuple[str, ...]
+    aliases: list[str]
     exit_code: ExitCode
-    status: str | None  # a pattern; None where the row is chosen by its name
-    conditions: dict[str, str]
+    signs: tuple[str, str, str, str]  # patterns for an answer's status, speaker, subject and words
+    proves_key: bool  # whether only an authenticated call gets this from the API
     specimen: Specimen
-    headline: str | None
-    known: tuple[str, ...]
-    hints: tuple[str, ...]
-
-    @property
-    def says_key_accepted(self) -> bool:
-        """Whether only an authenticated call gets this from the API."""
-        return "key" in self.conditions
+    headline: str
+    known: list[str]
+    hints: list[str]
 
 
-_HEAD = re.compile(
-    r"(?P<names>[^:]+): (?P<exit>\w+)(?: (?P<status>[^\s=]+))?"
-    r"(?P<conditions>(?: (?:by|about|key)=\S+)*)(?: says=(?P<says>.+))?"
+_HEAD = (
+    r"(?P<names>[^:]+): (?P<exit>\w+)(?: (?P<status>[^ =]+))?(?: by=(?P<by>\S+))?"
+    r"(?: about=(?P<about>\w+))?(?: key=(?P<key>accepted))?(?: says=(?P<says>.+))?"
 )
-_ANSWER = re.compile(
-    r"< (?:(?P<by>gateway|edge|way) )?(?P<status>\d+)"
-    r"(?: (?P<html>html)|(?: (?P<type>\w+))?(?:/(?P<code>\w+))?:) (?P<message>.*)"
-)
+_SPECIMEN = r"(?:! (\w+)|< (?:(edge|gateway|way) )?(\d+)(?: (\w+))?(?:/(\w+))?): (.*)"
+
+
+def row(first: str, second: str, *lines: str) -> Row:
+    """Return the row that a paragraph of the table is; ValueError if it is none."""
+    head, specimen = re.fullmatch(_HEAD, first), re.fullmatch(_SPECIMEN, second)
+    if not (head and specimen):
+        raise ValueError(f"no row: {first}, {second}")
+    name, *aliases = head["names"].split(", ")
+    answered = (head["status"] or "").replace("x", r"\d").replace("any", r"\d+")
+    words = f"(?is).*({head['says'] or ''}).*"
+    phase, by, status, kind, code, message = specimen.groups()
+    said = [line.strip() for line in lines]
+    return Row(
+        name,
+        aliases,
+        ExitCode[head["exit"].upper()],
+        (answered, head["by"] or ".*", head["about"] or ".*", words),
+        head["key"] is not None,
+        Specimen(phase, by or "api", int(status or 0), kind, code, message),
+        next((line[2:] for line in said if line[0] == "✗"), ""),
+        [line for line in said if line[0] not in "✗•"],
+        [line[2:] for line in said if line[0] == "•"],
+    )
 
 
 def _rows() -> Iterator[Row]:
-    common: dict[str, list[str]] = {"first": [], "last": []}
-    for head, *lines in re.findall(r"(?m)^((?:== )?\w.*)((?:\n[<! ].*)*)", _TEXT):
-        body = "".join(lines).split("\n")[1:]
-        if head.startswith("== "):
-            common[head.removeprefix("== ")] = body
+    common: dict[str, list[str]] = {"== first": [], "== last": []}
+    for head, body in re.findall(r"(?m)^((?:== )?\w.*)\n((?:[<! ].*\n)*)", _TEXT):
+        if head in common:
+            common[head] = body.splitlines()
         else:
-            yield row([head, *body], common)
+            specimen, *lines = body.splitlines()
+            yield row(head, specimen, *common["== first"], *lines, *common["== last"])
 
 
-def row(lines: list[str], common: dict[str, list[str]]) -> Row:
-    """Return the row that a paragraph of the table is; ValueError if it is none."""
-    head = _HEAD.fullmatch(lines[0])
-    if head is None:
-        raise ValueError(f"not the head of a row: {lines[0]}")
-    name, *aliases = head["names"].split(", ")
-    conditions = dict(pair.split("=", 1) for pair in head["conditions"].split())
-    if head["says"]:
-        conditions["says"] = head["says"]
-    status = (head["status"] or "").replace("x", r"\d").replace("any", r"\d+") or None
-    said = [line.strip() for line in (*common["first"], *lines[2:], *common["last"])]
-    return Row(
-        name,
-        tuple(aliases),
-        ExitCode[head["exit"].upper()],
-        status,
-        conditions,
-        _specimen(lines[1]),
-        next((line[2:] for line in said if line[0] == "✗"), None),
-        tuple(line for line in said if line[0] not in "✗•"),
-        tuple(line[2:] for line in said if line[0] == "•"),
-    )
-
-
-def _specimen(line: str) -> Specimen:
-    answer = _ANSWER.fullmatch(line)
-    if answer is None:
-        phase, _, message = line.removeprefix("! ").partition(": ")
-        return Specimen("", None, None, None, message, phase=phase)
-    return Specimen(
-        answer["by"] or "api",
-        int(answer["status"]),
-        answer["type"],
-        answer["code"],
-        answer["message"],
-        is_html=bool(answer["html"]),
-    )
+def _subjects() -> dict[str, list[str]]:
+    """Return, by what an answer may be about, patterns for its marks, its words, its denial."""
+    subjects: dict[str, list[str]] = {}
+    for line in _ABOUT.replace("ABSENT", _ABSENT).replace("STATE", _STATE).strip().split("\n"):
+        name, kind, pattern = line.split(" ", 2)
+        patterns = subjects.setdefault(name, ["(?i)(?!)"] * 3)
+        patterns[("mark", "says", "unless").index(kind)] += f"|{pattern}"
+    return subjects
 
 
 SUBJECTS = _subjects()

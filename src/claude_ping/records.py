@@ -170,11 +170,11 @@ class Failure(Exception):  # noqa: N818 the field's word for it
 
 
 def told(lines: Iterable[str], facts: Mapping[str, Any]) -> Iterator[str]:
-    """Fill the {facts} into lines; leave out those that lack one, or the [one] at their head."""
+    """Fill the {facts} into lines; leave out those that lack one, or any [one] at their head."""
     for line in lines:
-        condition, text = re.fullmatch(r"(?:\[(\w+)\] )?(.*)", line).groups()  # type: ignore[union-attr]
-        names = [*re.findall(r"\{(\w+)\}", text), *filter(None, [condition])]
-        if all(facts[name] not in (None, False) for name in names):
+        heads, text = re.fullmatch(r"((?:\[\w+\] )*)(.*)", line).groups()  # type: ignore[union-attr]
+        names = re.findall(r"\w+", heads) + re.findall(r"\{(\w+)\}", text)
+        if all(facts.get(name) not in (None, False) for name in names):
             yield re.sub(r"\{(\w+)\}", lambda match: str(facts[match[1]]), text)
 
 

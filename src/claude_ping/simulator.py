@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         message = specimen.message.replace("{model}", str(model))
         error = {"type": specimen.type, "message": message}
         body: Any = {"error": error | {"code": specimen.code}}
-        if specimen.is_html:
+        if specimen.type == "html":
             headers = headers | {"content-type": "text/html; charset=UTF-8"}
             body = f"<!DOCTYPE html><html><head><title>{message}</title></head></html>"
         elif specimen.by == "api":
