@@ -24,7 +24,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "__main__": ("cli options screen", "os sys"),
     "records": ("", "time"),
     "screen": ("", "os"),
-    "stream": ("", ""),
+    "stream": ("records", ""),
     "failures": ("records", ""),
     "credential": ("records screen", "os"),
     "api": ("__version__ records screen", ""),
@@ -36,7 +36,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "transport": ("records render", " ".join(NETWORK | {"os", "sys", "time"})),
     "ping": ("api diagnosis records screen stream transport", "time"),
     "simulator": ("failures records", "http threading"),
-    "options": ("__version__ api endpoint simulator", ""),
+    "options": ("__version__ api endpoint screen simulator", ""),
     "cli": (
         "api credential diagnosis endpoint machine options ping records render screen settings"
         " simulator",

@@ -374,7 +374,7 @@ def test_a_demand_for_a_client_certificate_is_named(run: Run, trusted: Any) -> N
     context = trusted[0].server()
     context.verify_mode = ssl.CERT_REQUIRED
     with serving(OK, tls=context) as server:
-        judge(run, server.url, code=11, says="client certificate")
+        judge(run, server.url, code=11, says="certificate required")
 
 
 def test_plain_http_to_https_is_named(run: Run) -> None:

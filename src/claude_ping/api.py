@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from claude_ping import __version__
-from claude_ping.records import Answer, Failure, Request, Secret, Settings
+from claude_ping.records import Answer, Failure, Request, Secret, Settings, members
 from claude_ping.screen import mask
 
 DEFAULT_MODEL = "claude-haiku-5-5"
@@ -96,7 +96,7 @@ def decode_json(text: str) -> Any:
     """Return what JSON stands for; ValueError where it is none, or too deep to be printed."""
     with suppress(RecursionError):
         value = _DECODER.decode(text)
-        if _depth(value) <= MAX_DEPTH:
+        if text.count("[") + text.count("{") <= MAX_DEPTH or _depth(value) <= MAX_DEPTH:
             return value
     raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
@@ -119,7 +119,7 @@ def readable_answer(head: Answer, body: bytes) -> Answer:
     # An error says more with a broken character than not at all; a reply must be whole.
     errors = "strict" if head.status < 300 else "replace"
     try:
-        value = decode_json(body.decode("utf-8-sig", errors))
+        value = decode_json(body.decode("utf-8", errors).removeprefix("\ufeff"))
     except ValueError:
         value = None
     return head._replace(body=body, json=masked(value))
@@ -127,7 +127,7 @@ def readable_answer(head: Answer, body: bytes) -> Answer:
 
 def read_answer(answer: Answer, method: str, *, is_whole: bool = True) -> Answer:
     """Return the answer if it holds a whole message, to GET a list of models; or raise Failure."""
-    content = _fields(answer.json)
+    content = members(answer.json)
     if answer.status != 200 or content.get("type") == "error":
         raise read_error(answer)
     if method == "GET":
@@ -140,15 +140,11 @@ def read_answer(answer: Answer, method: str, *, is_whole: bool = True) -> Answer
     return answer
 
 
-def _fields(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def read_error(answer: Answer) -> Failure:
     """Find the innermost message, and the type and code beside it, in any shape errors come in."""
     what, text = describe(answer), answer.body[: 4 * LONG_TEXT].decode("utf-8-sig", "replace")
     message, fields = _innermost(text if what.startswith("text: ") else answer.json)
-    details, kind, beside = _fields(fields.get("details")), fields.get("type"), fields.get("error")
+    details, kind, beside = members(fields.get("details")), fields.get("type"), fields.get("error")
     code = details.get("error_code", fields.get("code"))
     if code is None and isinstance(beside, str) and re.fullmatch(r"[\w.-]+", beside):
         code = beside
@@ -164,9 +160,9 @@ def read_error(answer: Answer) -> Failure:
     )
 
 
-def _innermost(value: Any, depth: int = 0) -> tuple[str, Mapping[str, Any]]:
+def _innermost(value: Any, depth: int = 0) -> tuple[str, dict[str, Any]]:
     """Return the sentence that all the wrapping is about, and the object that it stood in."""
-    before, fields = "", _fields(value)
+    before, fields = "", members(value)
     held = [fields[name] for name in _TELLING.split() if name in fields]
     parts = sorted(held, key=lambda part: isinstance(part, str))  # texts come last
     if isinstance(value, list):
@@ -208,7 +204,7 @@ def describe(answer: Answer) -> str:
     if encoding != "identity":
         return f"a body with content-encoding {encoding}, which was not asked for"
     if answer.json is not None:
-        kind = _fields(answer.json).get("type")
+        kind = members(answer.json).get("type")
         return f"JSON of type {kind!r}" if isinstance(kind, str) else "JSON of another kind"
     if re.match(r"(?i)\s*<(!|\?xml|(html|head|body|title|center|h1)\b)", text):
         from html import unescape  # noqa: PLC0415 its table of entities is large
@@ -227,7 +223,7 @@ def reply_notes(answer: Answer, request: Request) -> Iterator[str]:
     if body is None:
         return
     stop_reason, content, model = map(message.get, ("stop_reason", "content", "model"))
-    category = _fields(message.get("stop_details")).get("category") or "without a reason"
+    category = members(message.get("stop_details")).get("category") or "without a reason"
     notes = {
         "max_tokens": f"reply cut off at max_tokens {body.get('max_tokens')} (thinking counts)",
         "refusal": f"the model declined to answer ({category}); the API works",

@@ -6,7 +6,6 @@ import os
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from copy import copy
 from queue import Empty, Queue
 from threading import Thread
 
@@ -44,6 +43,8 @@ def run(args: Namespace, refusal: Exception | None, screen: Screen) -> int:
         while thread.is_alive():
             thread.join(TICK)
     except KeyboardInterrupt:
+        from copy import copy  # noqa: PLC0415 for this alone
+
         last = copy(report)  # the other threads may be filling theirs still
         seconds, phase = time.monotonic() - report.started, report.exchange.phase.value
         _judge(Failure("interrupted", f"interrupted after {seconds:.1f} s while {phase}"), last)
@@ -94,7 +95,7 @@ def _work(args: Namespace, report: Report, post: Post) -> Answer | None:
     simulator.rehearse(args.simulate, report.exchange)
     with simulator.serve(args.simulate) as base_url:
         values = {"ANTHROPIC_API_KEY": SIMULATED_KEY, "ANTHROPIC_BASE_URL": base_url}
-        return _ask(args, report, post, [settings.layer("--simulate", values)])
+        return _ask(args, report, post, [settings.environment(values, "--simulate")])
 
 
 def _ask(args: Namespace, report: Report, post: Post, layers: list[Layer]) -> Answer | None:

@@ -15,6 +15,7 @@ _SHOWN_HEADER = (
     r"(?i)anthropic-(version|beta|workspace-id|dangerous-direct-browser-access)|content-type|accept"
     r"|accept-(language|encoding)|user-agent|host|origin|x-stainless-[\w-]+|idempotency-key"
 )
+HOME = Found("ANTHROPIC_BASE_URL", DEFAULT_BASE_URL, "the default")
 
 
 def refuse(message: str, *hints: str) -> Failure:
@@ -72,7 +73,17 @@ def route(url: str, environ: Mapping[str, str], exchange: Exchange) -> None:
     """Decide on the CA file, and on the proxy as urllib would; refuse what cannot be used."""
     exchange.ca_file = environ.get("SSL_CERT_FILE") or None
     if exchange.ca_file:
-        _check_ca_file(exchange.ca_file)
+        import ssl  # noqa: PLC0415 only where the variable is set
+
+        try:
+            ssl.create_default_context(cafile=exchange.ca_file)
+        except OSError as error:
+            is_text = isinstance(error, ssl.SSLError)
+            why = "holds no PEM certificate" if is_text else f"cannot be read: {error.strerror}"
+            raise refuse(
+                f"SSL_CERT_FILE={mask(exchange.ca_file)} {why}: the SDKs stop there, too",
+                "Without it: env -u SSL_CERT_FILE claude-ping",
+            ) from None
     import urllib.request  # noqa: PLC0415 not for what is refused before
 
     parts = urlsplit(url)
@@ -94,20 +105,6 @@ def route(url: str, environ: Mapping[str, str], exchange: Exchange) -> None:
         )
     # http.client takes the port of the scheme asked for where the proxy names none.
     exchange.proxy, exchange.via = proxy, f"{address[0]}:{address[1] or 443}"
-
-
-def _check_ca_file(path: str) -> None:
-    import ssl  # noqa: PLC0415 only where the variable is set
-
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:
-        is_text = isinstance(error, ssl.SSLError)
-        why = "holds no PEM certificate" if is_text else f"cannot be read: {error.strerror}"
-        remedy = "Without it: env -u SSL_CERT_FILE claude-ping"
-        raise refuse(
-            f"SSL_CERT_FILE={mask(path)} {why}: the SDKs stop there, too", remedy
-        ) from None
 
 
 def without_login(url: str) -> str:

@@ -331,9 +331,6 @@ TLS closed: network
 ! TLS: closed by the other side
   ✗ {host} closed the connection during the TLS handshake
   • A firewall may be filtering by host name. Try another network, or without VPN.
-TLS client certificate: connection
-! TLS: tlsv13 alert certificate required
-  ✗ {host} demands a TLS client certificate: {message}
 TLS failed: connection
 ! TLS: sslv3 alert handshake failure
   ✗ the TLS handshake with {host} failed: {message}

@@ -7,6 +7,7 @@ import re
 from functools import partial
 
 from claude_ping import __version__
+from claude_ping.screen import read_text
 
 Misuse = argparse.ArgumentTypeError  # the first line of its text is the headline
 MAX_TIMEOUT = 86_400  # seconds; beyond it sockets overflow, and patience too
@@ -201,39 +202,24 @@ def answer(args: argparse.Namespace) -> str:
 def read_prompt() -> str:
     """Return the prompt that standard input holds, or raise Misuse."""
     try:
-        return _text(_read("-"))
-    except Misuse as error:
-        raise Misuse(f"PROMPT: standard input {error}") from None
+        return _text(read_text(0, MAX_INPUT))
+    except (Misuse, ValueError) as error:
+        raise Misuse(f"PROMPT from standard input: {error}") from None
 
 
 def read_payload(path: str) -> tuple[dict[str, object], bytes]:
     """Return the JSON object of a file, or of standard input, and its bytes; or raise Misuse."""
     from claude_ping import api  # noqa: PLC0415 not for --help
 
+    where, text = f"--payload: {'standard input' if path == '-' else path}", None
     try:
-        text = _read(path)
+        text = read_text(0 if path == "-" else path, MAX_INPUT)
         value = api.decode_json(text)
-        if isinstance(value, dict):
-            return value, text.encode()
-        problem = "holds no JSON object"
-    except Misuse as error:
-        problem = str(error)
     except ValueError as error:
-        why = "it begins with a byte order mark" if text.startswith("\ufeff") else error
-        problem = f"is not JSON: {why}"
-    raise Misuse(f"--payload: {'standard input' if path == '-' else path} {problem}")
-
-
-def _read(path: str) -> str:
-    """Return the text of a file, or of standard input for "-", or raise Misuse."""
-    try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            data = file.read(MAX_INPUT + 1)
-        if len(data) <= MAX_INPUT:
-            return data.decode()
-        problem = "is larger than 32 MiB"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        problem = f"is not UTF-8 text, but UTF-16 or other: byte {error.start + 1}"
-    raise Misuse(problem)
+        why = "it begins with a byte order mark" if (text or "")[:1] == "\ufeff" else error
+        raise Misuse(
+            f"{where} {'cannot be read' if text is None else 'is not JSON'}: {why}"
+        ) from None
+    if not isinstance(value, dict):
+        raise Misuse(f"{where} holds no JSON object")
+    return value, text.encode()

@@ -11,6 +11,11 @@ from typing import Any, NamedTuple
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 
 
+def members(value: object) -> dict[str, Any]:
+    """Return a JSON object; an empty one in place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 class ExitCode(IntEnum):
     """What a run ended with; the lower-case name is its class in the report."""
 
@@ -145,7 +150,7 @@ class Answer(NamedTuple):
     @property
     def request_id(self) -> str | None:
         """The id that support asks for: the header's, else the error body's."""
-        body_id = self.json.get("request_id") if isinstance(self.json, dict) else None
+        body_id = members(self.json).get("request_id")
         return self.headers.get("request-id") or (body_id if isinstance(body_id, str) else None)
 
 

@@ -1,4 +1,4 @@
-"""The two output streams and the one mask: nothing secret and nothing unprintable gets through."""
+"""Text in and out, and the one mask: nothing secret and nothing unprintable gets through."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _INVISIBLE = r"[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 
 def visible(text: str) -> str:
     """Show control characters other than newline and tab as escapes."""
+    if text.isprintable():
+        return text
     return re.sub(_INVISIBLE, lambda match: repr(match[0])[1:-1], text)
 
 
@@ -51,6 +53,24 @@ def unprintable(text: str, allowed: str = " \t") -> str | None:
     if found.start() == len(text.rstrip()):
         return f"ends with a {called}"
     return f"contains a {called} at position {found.end()} of {len(text)}"
+
+
+def read_text(file: str | int, most: int) -> str:
+    """Return what a file, by path or descriptor, holds; ValueError says why it is not used."""
+    try:
+        with open(file, "rb", closefd=file != 0) as opened:
+            data = opened.read(most + 1)
+        text = data[:most].decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8 text, but UTF-16 or other") from None
+    except (OSError, ValueError) as error:  # the latter of a path
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from None
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most >> 10} KiB")
+    if "\0" in text:
+        raise ValueError("it is UTF-16 or binary")
+    return text
 
 
 class Mask:

@@ -10,16 +10,8 @@ from typing import Any
 
 from claude_ping import credential, endpoint
 from claude_ping.credential import API_KEY, AUTH_TOKEN
-from claude_ping.records import (
-    DEFAULT_BASE_URL,
-    Credential,
-    Failure,
-    Found,
-    Layer,
-    Secret,
-    Settings,
-)
-from claude_ping.screen import mask
+from claude_ping.records import Credential, Failure, Found, Layer, Secret, Settings
+from claude_ping.screen import mask, read_text
 
 BASE_URL = "ANTHROPIC_BASE_URL"
 WORKSPACE_ID = "ANTHROPIC_WORKSPACE_ID"
@@ -29,14 +21,9 @@ MAX_ENV_FILE = 1 << 16  # bytes
 MAX_TOKENS_UNSTREAMED = 21_333  # more than SDKs send without a stream
 
 
-def layer(label: str, values: Mapping[str, str]) -> Layer:
-    """Return the layer of values that are in no file."""
+def environment(values: Mapping[str, str] = os.environ, label: str = "the environment") -> Layer:
+    """Return the layer of variables that are in no file, the process's own unless given."""
     return Layer(label, {name: Found(name, value, label) for name, value in values.items()})
-
-
-def environment() -> Layer:
-    """Return the layer of the process's own variables."""
-    return layer("the environment", os.environ)
 
 
 def read_layers(env_file: str | None) -> list[Layer]:
@@ -61,7 +48,14 @@ def _read_file(path: str, label: str) -> Layer:
     from dotenv.main import resolve_variables  # noqa: PLC0415
     from dotenv.parser import parse_stream  # noqa: PLC0415
 
-    text = _read_text(path, label)
+    try:
+        text = read_text(path, MAX_ENV_FILE)
+    except ValueError as error:
+        named = "--env-file " * ("No such file" in str(error))
+        encode = "Save it as UTF-8 (in PowerShell: Set-Content -Encoding utf8)"
+        other = "Name another file: --env-file PATH"
+        remedies = [encode, other] if "UTF" in str(error) else [other]
+        raise endpoint.refuse(f"cannot read {named}{label}: {error}", *remedies) from None
     bindings = list(parse_stream(StringIO(text)))
     pairs = [(binding.key, binding.value) for binding in bindings if binding.key]
     values = resolve_variables(pairs, override=False)  # the environment's before the file's
@@ -79,27 +73,6 @@ def _read_file(path: str, label: str) -> Layer:
         elif is_error or name:
             ignored.append(f"{place} is not NAME=value and is ignored, as by python-dotenv")
     return Layer(label, found, text, ignored)
-
-
-def _read_text(path: str, label: str) -> str:
-    remedies = ["Name another file: --env-file PATH"]
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_ENV_FILE + 1)
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        why = f"line {line} is not UTF-8 text, but UTF-16 or other"
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        label = "--env-file " * isinstance(error, FileNotFoundError) + label
-    else:
-        if len(data) <= MAX_ENV_FILE and "\0" not in text:
-            return text
-        why = "it is UTF-16 or binary" if "\0" in text else "it is larger than 64 KiB"
-    if "UTF" in why:
-        remedies.insert(0, "Save it as UTF-8 (in PowerShell: Set-Content -Encoding utf8)")
-    raise endpoint.refuse(f"cannot read {label}: {why}", *remedies)
 
 
 def secrets(layers: Iterable[Layer], headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -132,7 +105,7 @@ def resolve(args: Namespace, layers: Sequence[Layer], body: Mapping[str, object]
     if carried is None:
         raise credential.no_key(layers)
     typed = [f"-H {name}" for name, _ in args.header if isinstance(headers[name.lower()], Secret)]
-    base = found.get(BASE_URL) or Found(BASE_URL, DEFAULT_BASE_URL, "the default")
+    base = found.get(BASE_URL, endpoint.HOME)
     endpoint.check_base_url(base)
     _refuse_collecting(typed, found, layers[-1])
     base_url, is_home = base.value.removesuffix("/"), endpoint.is_home(base.value)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+from claude_ping.records import members
+
 # Which field a delta adds to; the JSON of a tool's input is that only as a whole.
 _GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
@@ -38,10 +40,6 @@ def events(chunks: Iterable[bytes]) -> Iterator[list[tuple[bool, bytes]]]:
         yield completed
 
 
-def _fields(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 class Accumulator:
     """Adds events up to the message that the same call would have given without a stream."""
 
@@ -58,23 +56,23 @@ class Accumulator:
         """Take one event in."""
         kind, index, message = event.get("type"), event.get("index"), self._message
         if kind == "message_start":
-            self._message, self._blocks, self.is_complete = _fields(event.get("message")), {}, False
+            self._message, self._blocks, self.is_complete = members(event.get("message")), {}, False
         elif kind == "message_delta" and message:
-            usage = _fields(event.get("usage"))  # its counts are cumulative
+            usage = members(event.get("usage"))  # its counts are cumulative
             given = {name: value for name, value in usage.items() if value is not None}
-            message |= _fields(event.get("delta"))
-            message["usage"] = _fields(message.get("usage")) | given
+            message |= members(event.get("delta"))
+            message["usage"] = members(message.get("usage")) | given
         elif kind == "message_stop":
             self.is_complete = bool(message.get("stop_reason"))
         elif kind == "error" or (kind is None and "error" in event):
             self.error = event
         elif kind == "content_block_start" and isinstance(index, int):
-            block = _fields(event.get("content_block"))
+            block = members(event.get("content_block"))
             self._blocks[index] = block, {}
             if block.get("type") == "text":
                 self._extend(index, {"type": "text_delta", "text": block.pop("text", "")})
         elif kind == "content_block_delta" and isinstance(index, int) and index in self._blocks:
-            self._extend(index, _fields(event.get("delta")))
+            self._extend(index, members(event.get("delta")))
 
     def _extend(self, index: int, delta: dict[str, Any]) -> None:
         (block, growing), kind = self._blocks[index], str(delta.get("type"))

@@ -61,6 +61,7 @@ class _Connection(http.client.HTTPConnection):
     def __init__(
         self, host: str, *, exchange: Exchange, tls: ssl.SSLContext | None = None, **options: Any
     ) -> None:
+        self.default_port = 443 if tls else 80
         super().__init__(host, **options)
         self.exchange, self.tls = exchange, tls
         self.response_class = partial(_Response, exchange=exchange)  # type: ignore[assignment]
@@ -118,10 +119,6 @@ class _Connection(http.client.HTTPConnection):
                 raise
 
 
-class _TLSConnection(_Connection):
-    default_port = 443
-
-
 _CODES = {9: "TLS not yet valid", 10: "TLS expired", 62: "TLS wrong host", 64: "TLS wrong host"}
 
 
@@ -163,7 +160,7 @@ class _Handler(urllib.request.AbstractHTTPHandler):
         if not self.exchange.ca_file:
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.set_alpn_protocols(["http/1.1"])
-        connection = partial(_TLSConnection, exchange=self.exchange, tls=context)
+        connection = partial(_Connection, exchange=self.exchange, tls=context)
         return self.do_open(connection, request)
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
@@ -255,8 +252,6 @@ def classify(error: BaseException, phase: Phase) -> Failure:
         message = (error.reason or message).replace("_", " ").lower()
         if re.search("wrong version|http request|packet length|record layer", message):
             fault = "TLS not spoken"
-        elif re.search("certificate required|alert bad certificate", message):
-            fault = "TLS client certificate"
     elif isinstance(error, socket.gaierror) and error.errno in (socket.EAI_AGAIN, 11002):
         fault = "name server silent"  # 11002 is Windows' WSATRY_AGAIN
     fault = _BY_PHASE.get((fault, phase), fault)
