@@ -203,8 +203,9 @@ def _other(given: Found | None, layers: Sequence[Layer]) -> dict[str, Any]:
     """Tell of a different credential that the one in use hides."""
     names = "other_place", "other_key", "other_file"
     for one in _find(given.name, layers) if given else ():
-        is_placeholder = re.fullmatch(credential.PLACEHOLDER, one.value.strip())
-        if given and one.value != given.value and not is_placeholder:
+        if given and one.value == given.value:
+            continue
+        if not re.fullmatch(credential.PLACEHOLDER, one.value.strip()):
             return dict(zip(names, (one.place, str(one.secret), one.file), strict=True))
     return dict.fromkeys(names)
 
