@@ -179,6 +179,9 @@ WANTED_400 = {
                      "•1 .*(--sdk|2026-10-21)"),
     "a parameter": Row(400, said("'max_tokens' is unknown. Use 'max_completion_tokens' instead."),
                        "•1 .*max_completion_tokens"),
+    "a missing one": Row(400, said("Missing required parameter: 'top_q'."), "•1 .*top_q"),
+    "one that is required": Row(400, said("The field 'seed_q' is required"), "•1 .*seed_q"),
+    "one of a schema": Row(400, said("metadata.user_q: Field required"), r"•1 .*metadata\.user_q"),
 }
 PARAMETER = {
     "a budget of thinking": Row(400, said("thinking.budget_tokens: budget must not exceed it")),
@@ -423,6 +426,8 @@ def test_a_stream_that_was_not_asked_for_is_no_answer(run: Run, key: str) -> Non
 
 AT_THE_API: dict[str, tuple[Row, str, int, str]] = {
     "the edge, 413": (Row(413, said("!", type="request_too_large"), "32 MB", EDGE), M, 9, "1 MB"),
+    "the edge without its trace": (Row(403, FORBIDDEN, "ountr & hort|plain"), M, 10, "mistyped"),
+    "a page of the edge": (Row(403, HTML, "ountr & hort|plain", EDGE), M, 10, "administrator"),
     "the edge, 403": (Row(403, FORBIDDEN, "ountr & hort|plain", EDGE), M, 10, "mistyped"),
     "a 401 without a request-id": (Row(401, said("no")), M, 4, "mistyped"),
     "an id of OpenRouter's": (Row(404, error("not_found_error", "model: it"), "OpenRouter", OURS),

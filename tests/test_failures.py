@@ -36,6 +36,9 @@ def test_every_row_speaks_for_its_own_specimen_in_every_form(
     assert ran.report["simulated"] is True
     assert ran.report["headline"]
     assert len(ran.report["hints"]) <= 3
+    if row.specimen.by == "api" and row.specimen.status:
+        response = ran.report["response"]
+        assert response["body"]["request_id"] == response["request_id"]
 
 
 @pytest.mark.parametrize("row", failures.TABLE, ids=lambda row: str(row.name))

@@ -74,6 +74,7 @@ WINS: dict[str, tuple[World, str, str | None, str]] = {
     "another line": ({"./.env": f"B={KEY}\n{API_KEY}=${{B}}"}, "", "j4AA", ".env line 2"),
     "a variable": ({"B": KEY, "./.env": f"{API_KEY}=${{B}}"}, "", None, ".env line 1"),
     "a token": ({"./.env": f"{AUTH}={TOKEN}"}, "", "6789", ".env line 1"),
+    "a short token": ({AUTH: "abcdefgh6789"}, "", "6789", "environment"),
     "a key, beside a token": ({AUTH: TOKEN, API_KEY: KEY}, "", "j4AA", "environment"),
     "a token, beside an empty key": ({AUTH: TOKEN, API_KEY: ""}, "", "6789", "environment"),
 }
