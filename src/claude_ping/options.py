@@ -75,7 +75,6 @@ examples:
   claude-ping --models             is the key good? costs nothing
   claude-ping --simulate 401       rehearse a failure
 """
-_IN_HISTORY = "It is in the shell's history now: revoke it if others use this machine."
 _PLACE_FOR_KEYS = "Keys go into .env or the environment, as ANTHROPIC_API_KEY."
 FIELDS = ("model", "max_tokens", "system", "temperature", "stream")  # of the body
 _SWITCHES = (
@@ -150,7 +149,8 @@ def _text(value: str) -> str:
     faults = {
         r"\s*": "must not be empty",
         r"(?s).*[\ud800-\udfff].*": "is not valid UTF-8",
-        r"\s*sk-ant-[\w-]{8,}\s*": f"looks like an API key\n{_IN_HISTORY}\n{_PLACE_FOR_KEYS}",
+        r"\s*sk-ant-[\w-]{8,}\s*": "looks like an API key\nIt is in the shell's history now:"
+        f" revoke it if others use this machine.\n{_PLACE_FOR_KEYS}",
     }
     for pattern, fault in faults.items():
         if re.fullmatch(pattern, value):

@@ -27,10 +27,7 @@ def environment(values: Mapping[str, str] = os.environ, label: str = "the enviro
 
 
 def read_layers(env_file: str | None) -> list[Layer]:
-    """Return the places to look in, the strongest first; read at most one `.env` file.
-
-    One that nobody named comes last.
-    """
+    """Return the places to look in, the strongest first; a file that nobody named comes last."""
     if env_file is not None:
         return [_read_file(env_file, mask(env_file)), environment()]
     folder = os.getcwd()

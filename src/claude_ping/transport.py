@@ -168,10 +168,7 @@ class _Handler(urllib.request.AbstractHTTPHandler):
 
 @contextmanager
 def exchanged(request: Request, exchange: Exchange) -> Iterator[tuple[Answer, Iterator[bytes]]]:
-    """Send the request; yield the answer's head, whatever its status, and its body as it comes.
-
-    Failure is raised if none comes. The body is put into the exchange, too.
-    """
+    """Yield the head of the answer, whatever its status, and its body as it comes; or Failure."""
     if exchange.rehearsal is not None:
         exchange.rehearsal()
     # Without urllib's error and redirect handlers every status is an answer, and the key
