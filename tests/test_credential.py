@@ -114,6 +114,11 @@ OTHERS = {
     "sk-or-v1-abcdefgh0123": "another vendor",
     "AKIAABCDEFGH0123": "another vendor",
     "ghp_abcdefgh0123": "another vendor",
+    "github_pat_abcdefgh0": "another vendor",
+    "AIzaabcdefgh0123": "another vendor",
+    "gsk_abcdefgh0123": "another vendor",
+    "xai-abcdefgh0123": "another vendor",
+    "hf_abcdefgh0123": "another vendor",
 }
 
 

@@ -106,7 +106,7 @@ def test_only_the_nearest_file_upwards_is_read(run: Run, make: Make, monkeypatch
     assert run("-n", "--json").report["credential"]["source"].endswith(".env line 2")
 
     make({"./.env": "A=1"})
-    assert_refused(run(), r"no API key // Looked in the environment and /.*/a/b/\.env\n")
+    assert_refused(run(), r"no API key // Looked in the environment; in /.*/a/b/\.env\n")
 
 
 ORDER = ["option", "named", "environment", "found", "default"]
@@ -164,7 +164,7 @@ NO_KEY: dict[str, tuple[World, str]] = {
         "workload identity|federation",
     ),
 }
-NO_KEY["nothing"] = ({}, r" // Looked in the environment and for a /.*\.env\n")
+NO_KEY["nothing"] = ({}, r" // Looked in the environment; no \.env in /.* or above it\n")
 BESIDE = [".env.local", ".env.txt", ".env.production", "prod.env", "env", ".envrc"]
 NO_KEY |= {
     f"{name} beside": ({f"./{name}": f"export {MINE}"}, rf"[ /]{re.escape(name)}\b")

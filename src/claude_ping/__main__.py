@@ -30,7 +30,7 @@ def run(argv: list[str]) -> int:
     try:
         args = options.parse(argv)
     except Exception as failure:  # noqa: BLE001 what is no misuse is a bug, and reported as one
-        args, refusal = options.parse([]), failure
+        args, refusal = options.parse([word for word in argv if word in ("-q", "--quiet")]), failure
     if text := options.answer(args):
         screen.out(text)
     else:

@@ -108,35 +108,33 @@ def _depth(value: Any) -> int:
 
 def parse_json(text: str) -> Any:
     """Return what JSON stands for; None where `decode_json` raises an error."""
-    try:
+    with suppress(ValueError):
         return decode_json(text)
-    except ValueError:
-        return None
+    return None
 
 
 def readable_answer(head: Answer, body: bytes) -> Answer:
     """Return the answer with its body, which is read as JSON if it is that, and masked."""
     # An error says more with a broken character than not at all; a reply must be whole.
     errors = "strict" if head.status < 300 else "replace"
-    try:
+    value = None
+    with suppress(ValueError):
         value = decode_json(body.decode("utf-8", errors).removeprefix("\ufeff"))
-    except ValueError:
-        value = None
     return head._replace(body=body, json=masked(value))
 
 
-def read_answer(answer: Answer, method: str, *, is_whole: bool = True) -> Answer:
+def read_answer(answer: Answer, method: str, *, is_whole: bool) -> Answer:
     """Return the answer if it holds a whole message, to GET a list of models; or raise Failure."""
     content = members(answer.json)
     if answer.status != 200 or content.get("type") == "error":
         raise read_error(answer)
     if method == "GET":
-        models, fault = content.get("data"), "not a list of models"
+        models = content.get("data")
         is_right = isinstance(models, list) and all(isinstance(model, dict) for model in models)
     else:
-        is_right, fault = is_whole and content.get("type") == "message", "not a message"
+        is_right = is_whole and content.get("type") == "message"
     if not is_right:
-        raise Failure(fault, describe(answer))
+        raise Failure("not a message", describe(answer))
     return answer
 
 
@@ -206,7 +204,7 @@ def describe(answer: Answer) -> str:
     if answer.json is not None:
         kind = members(answer.json).get("type")
         return f"JSON of type {kind!r}" if isinstance(kind, str) else "JSON of another kind"
-    if re.match(r"(?i)\s*<(!|\?xml|(html|head|body|title|center|h1)\b)", text):
+    if re.match(r"(?i)\s*<[!?a-z]", text):
         from html import unescape  # noqa: PLC0415 its table of entities is large
 
         found = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1>", text[:8192])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -105,6 +106,8 @@ def _ask(args: Namespace, report: Report, post: Post, layers: list[Layer]) -> An
     prompt = options.read_prompt() if args.prompt == "-" else args.prompt
     given = {name: getattr(args, name) for name in options.FIELDS}
     overrides = {name: value for name, value in given.items() if value is not None}
+    if prompt in ("help", "version", "models", "stream", "simulate"):
+        report.warnings.append(f"{prompt} is taken as the prompt; the option is --{prompt}")
     body = (api.default_body(prompt) if payload is None else payload) | overrides
     found = settings.resolve(args, layers, body)
     if args.simulate:  # reads as the real thing would
@@ -113,11 +116,11 @@ def _ask(args: Namespace, report: Report, post: Post, layers: list[Layer]) -> An
     request = api.models_request_like(request) if args.models else request
     report.settings, report.request = found, api.shown(request)
     report.warnings += found.warnings
-    if args.prompt in ("help", "version", "models", "stream", "simulate"):
-        report.warnings.append(f"{args.prompt} was sent as a prompt; the option is --{args.prompt}")
-    if args.dry_run and not args.json and found.credential.source != "the environment":
+    file, is_file, _ = found.credential.source.partition(" line ")
+    if args.dry_run and not args.json and is_file:
         place = f"the {found.credential.noun} is from {found.credential.source}"
-        report.warnings.append(f"{place}: to run this, first: set -a; . ./.env; set +a")
+        path = shlex.quote(os.path.join(".", file))
+        report.warnings.append(f"{place}: to run this, first: set -a; . {path}; set +a")
     endpoint.route(request.url, os.environ, report.exchange)
     if args.dry_run:
         return None

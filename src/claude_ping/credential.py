@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from claude_ping.records import Answer, Credential, Failure, Layer, Secret
-from claude_ping.screen import mask, unprintable
+from claude_ping.screen import mask, read_text, unprintable
 
 API_KEY = "ANTHROPIC_API_KEY"
 AUTH_TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 a variable's name
 CONSOLE_KEYS = "https://platform.claude.com/settings/keys"
 KEY_LENGTH = 108  # characters of every sk-ant-api03- key so far
-MAX_FILE = 1 << 16  # bytes of a file that may be another .env
 
 # What is longer than 60 characters may be a key that looks like a placeholder by chance.
 PLACEHOLDER = r"""(?ix) (?=.{1,60}$) ( .*(\.\.\.|…).* | (sk-)?(ant-)?(api\d\d-)?[x*_-]+
@@ -60,7 +59,9 @@ def check(value: str, where: str, *, is_home: bool) -> None:
         return  # whole; what follows takes its time
     bare, patterns = value.strip(), {"REFERENCE": _REFERENCE, "PLACEHOLDER": PLACEHOLDER}
     problem = unprintable(value, allowed="")
-    remedy = 'Set it without: in a shell by printf %s "$KEY"; in CI, paste the secret again.'
+    remedy = (
+        'Set it again without it: in a shell use printf %s "$KEY"; in CI, paste the secret again.'
+    )
     if problem and "U+" in problem:
         remedy = "Documents and chats put it there: copy the key again: {console}"
     for row in _DEFECTS.strip().split("\n"):
@@ -136,7 +137,7 @@ def no_key(layers: Sequence[Layer]) -> Failure:
     environ = {one.name: one.value for one in every if not one.file}
     slips = list(_misplaced(file.text or "", file.label)) if file else []
     slips += [
-        f"{mask(one.name)!r}{' (with a space at its end)' * one.name.endswith(' ')} is set"
+        f"{mask(one.name)}{' (with a space at its end)' * one.name.endswith(' ')} is set"
         f" ({one.place}); the name must be {API_KEY}"
         for one in every
         if one.value and one.name not in (API_KEY, AUTH_TOKEN) and is_misnamed(one.name)
@@ -152,10 +153,11 @@ def no_key(layers: Sequence[Layer]) -> Failure:
     fitting = (why for name, value, why in reasons if re.fullmatch(value, environ.get(name, "")))
     reason = next(fitting, "").replace("{secret}", secret).replace("{name}", API_KEY) or None
     path = mask(os.path.abspath(file.label if file else ".env"))
+    looked = path if file else f"no .env in {os.path.dirname(path)} or above it"
     return Failure(
         "no key",
         f"no API key: {[*slips, f'{API_KEY} is not set'][0]}",
-        known=(f"Looked in the environment and {'' if file else 'for a '}{path}",),
+        known=(f"Looked in the environment; {'in ' * bool(file)}{looked}",),
         hints=tuple(slips[1:3]),
         ci_reason=reason,
         env_file=None if reason or environ.get("CI") else path,
@@ -184,7 +186,7 @@ def _misplaced(text: str, label: str) -> Iterator[str]:
             yield f'{place} has "{separator or " "}" instead of "=" after {API_KEY}'
         elif name == API_KEY and quote and quote not in rest:
             yield f"the quote opened in {place} is never closed"
-        elif is_key and name not in (API_KEY, AUTH_TOKEN, "ANTHROPIC_CUSTOM_HEADERS"):
+        elif is_key and not is_misnamed(name) and name != "ANTHROPIC_CUSTOM_HEADERS":
             called = f" as {mask(name)}" if separator and not name.startswith("sk-") else ""
             yield f"{place} holds a key{called}; write {API_KEY}=…"
 
@@ -194,10 +196,10 @@ def _beside() -> Iterator[str]:
     names = r"(?!.*\.(example|sample|template|dist)$)(\.env\..+|.*\.env|env|\.envrc)"
     for entry in sorted(os.listdir(".")):
         if entry != ".env" and re.fullmatch(names, entry) and os.path.isfile(entry):
-            with contextlib.suppress(OSError), open(entry, "rb") as file:
-                text, label = file.read(MAX_FILE), mask(entry)
-                if key := re.search(rb"sk-ant-|ANTHROPIC_(API_KEY|AUTH_TOKEN)\b", text):
-                    line = text.count(b"\n", 0, key.start()) + 1
+            with contextlib.suppress(ValueError):
+                text, label = read_text(entry, 1 << 16), mask(entry)
+                if key := re.search(r"sk-ant-|ANTHROPIC_(API_KEY|AUTH_TOKEN)\b", text):
+                    line = text.count("\n", 0, key.start()) + 1
                     yield f"{label} line {line} holds one: claude-ping --env-file {label}"
 
 

@@ -31,10 +31,10 @@ def explain(failure: Failure, report: Report) -> None:
     known = facts(failure, report)
     own = _answered(answer, failure.kind, known) if answer else failure.message or row.name
     report.headline = next(told([row.headline], known), "") or own
-    said = [report.headline, *report.warnings]
+    said = [report.headline]
     report.explanation = _new((*failure.known, *told(row.known, known)), said)
-    hints = _new((*failure.hints, *told(row.hints, known)), [*said, *report.explanation])
-    report.hints = hints[:3]
+    report.hints = _new((*failure.hints, *told(row.hints, known)), [*said, *report.explanation])[:3]
+    report.warnings = list(_new(report.warnings, [*report.explanation, *report.hints]))
 
 
 def _new(lines: Iterable[str], said: Iterable[str]) -> tuple[str, ...]:
@@ -56,8 +56,8 @@ def row_for(failure: Failure, report: Report) -> Row:
 def status_of(failure: Failure) -> int:
     """Return the HTTP status, or for an error inside a 200 the one that its type stands for."""
     status = failure.answer.status if failure.answer else 0
-    shown = {row.specimen.type: row.specimen.status for row in TABLE} | {"conflict_error": 409}
-    return shown.get(failure.kind or "", 500) if status == 200 else status
+    by_type = {row.specimen.type: row.specimen.status for row in TABLE} | {"conflict_error": 409}
+    return by_type.get(failure.kind or "", 500) if status == 200 else status
 
 
 def is_home(report: Report) -> bool:
@@ -91,7 +91,7 @@ def subject(failure: Failure, report: Report) -> str:
     for name, (mark, says, unless) in SUBJECTS.items():
         is_said = re.search(says, message) and not re.search(unless, message)
         if is_said or re.fullmatch(mark, kind) or re.fullmatch(mark, code):
-            return usual or name if name == "missing" else name
+            return (usual or name) if name == "missing" else name
     bare = rf"(an |unknown )?error|an empty body|({status} )?{PHRASES.get(status, '')}|"
     is_bare = re.fullmatch(bare, re.sub(r"\W+", " ", message).strip(), re.IGNORECASE)
     return usual or ("nothing" if is_bare else "")
@@ -174,6 +174,7 @@ def _of_host(report: Report, request: Request) -> dict[str, Any]:
     host_and_port = host if port else f"{host}:{443 if url.scheme == 'https' else 80}"
     is_local = endpoint.is_loopback(url.hostname) and not report.simulated
     speakers = {"api": "The API", "edge": "The API's edge (Cloudflare)", "gateway": host}
+    speakers["way"] = host if is_local else f"Something on the way to {host}"
     return {
         "host": host,
         "hostname": url.hostname,
@@ -191,7 +192,7 @@ def _of_host(report: Report, request: Request) -> dict[str, Any]:
         "api": by == "api",
         "api_or_edge": by in ("api", "edge"),
         "not_api": by in ("gateway", "way"),
-        "speaker": speakers.get(by, f"Something on the way to {host}") if by else None,
+        "speaker": speakers.get(by or ""),
         "waited": in_words([0.0, *exchange.durations().values()][-1]),
         "connecting": not (is_local or via) and exchange.phase in (Phase.DNS, Phase.TCP),
     }

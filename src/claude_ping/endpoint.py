@@ -71,36 +71,34 @@ def is_home(base_url: str) -> bool:
 
 def route(url: str, environ: Mapping[str, str], exchange: Exchange) -> None:
     """Decide on the CA file, and on the proxy as urllib would; refuse what cannot be used."""
-    exchange.ca_file = environ.get("SSL_CERT_FILE") or None
-    if exchange.ca_file:
+    path = exchange.ca_file = environ.get("SSL_CERT_FILE") or None
+    if path:
         import ssl  # noqa: PLC0415 only where the variable is set
 
         try:
-            ssl.create_default_context(cafile=exchange.ca_file)
+            ssl.create_default_context(cafile=path)
         except OSError as error:
             is_text = isinstance(error, ssl.SSLError)
             why = "holds no PEM certificate" if is_text else f"cannot be read: {error.strerror}"
-            raise refuse(
-                f"SSL_CERT_FILE={mask(exchange.ca_file)} {why}: the SDKs stop there, too",
-                "Without it: env -u SSL_CERT_FILE claude-ping",
-            ) from None
+            problem = f"SSL_CERT_FILE={mask(path)} {why}: the SDKs stop there, too"
+            raise refuse(problem, "Without it: env -u SSL_CERT_FILE claude-ping") from None
     import urllib.request  # noqa: PLC0415 not for what is refused before
 
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if is_loopback(parts.hostname) or not proxy or urllib.request.proxy_bypass(parts.netloc):
         return
-    variable, (scheme, separator, rest) = f"{parts.scheme.upper()}_PROXY", proxy.rpartition("://")
+    scheme, separator, rest = proxy.rpartition("://")
     if separator and scheme.lower() != "http":
         raise refuse(
-            f"the proxy {mask(without_login(proxy))} ({variable}) is of a kind urllib cannot use",
-            f"urllib speaks plain HTTP to proxies: {variable}=http://HOST:PORT",
+            f"the proxy {mask(without_login(proxy))} (HTTPS_PROXY) is of a kind urllib cannot use",
+            "urllib speaks plain HTTP to proxies: HTTPS_PROXY=http://HOST:PORT",
             f"Or go without one: NO_PROXY={parts.hostname}",
         )
     address = _host_and_port(rest.rpartition("@")[2].rstrip("/"))
     if address is None:
         raise refuse(
-            f"the proxy of {variable} has a bad host or port (not shown: it may hold a password)",
+            "the proxy of HTTPS_PROXY has a bad host or port (not shown: it may hold a password)",
             "Write it as http://HOST:PORT; # / and @ in a password as %23 %2F and %40",
         )
     # http.client takes the port of the scheme asked for where the proxy names none.
@@ -144,14 +142,15 @@ NETWORK = (*PROXIES, "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _GROUPS = {"PROXIES": PROXIES, "NETWORK": NETWORK, "BUNDLES": BUNDLES}
 # What official SDKs (the Python SDK 2.13 unless said) do otherwise with what is set. A row says of
-# which variables or group, for what values, and the words, as in the table of failures.
+# which variables or group, for what values, and the words, as in the table of failures, with
+# the variable's name, value, place, where, part (of the pattern), file and hidden beside the facts.
 _DIFFERENCES = r"""
 ANTHROPIC_API_KEY | ^\s+$ | {where} is blank: the Python SDK sends it all the same, and fails
 ANTHROPIC_AUTH_TOKEN | \S | {where} is set beside {key}, which is sent; SDKs before 2.0 send both, Claude Code the token
 ANTHROPIC_BASE_URL | ^\s*$ | {where} is empty: the Python SDK uses it as it is, and fails; here it counts as not set
 ANTHROPIC_BASE_URL | //$ | {where} ends in //: requests go to //v1/messages, as with SDKs
 ANTHROPIC_BASE_URL | (?P<part>/v1(/messages)?)/?$ | {where} ends in {part}, and /v1/messages is appended to it, as by SDKs
-ANTHROPIC_BASE_URL | \S | a gateway may take one only: {dialect} (sent), or authorization: Bearer and 2026-10-21 (--sdk)
+ANTHROPIC_BASE_URL | \S | some gateways accept only one of: {dialect} (sent), or authorization: Bearer and 2026-10-21 (--sdk)
 ANTHROPIC_WORKSPACE_ID | \S | {where} is sent here, but not by SDKs: ANTHROPIC_CUSTOM_HEADERS='anthropic-workspace-id: …'
 ANTHROPIC_CUSTOM_HEADERS | (?im)^\s*(?P<part>authorization|x-api-key)\s*: | {where} has {part}: it alone is sent here; SDKs send x-api-key beside the key
 ANTHROPIC_CUSTOM_HEADERS | (?m)^[^:\n]*[^:\s][^:\n]*$ | {where}: a line has no colon and is ignored, as by SDKs
@@ -166,7 +165,7 @@ BUNDLES | . | [default_ca] {where} is set, but Python and the SDK read only SSL_
 # What else may surprise.
 _DOUBTS = """
 {suspicion}
-{other_place} has a different {noun} ({other_key}); {source} wins. Try --env-file {other_file}
+{other_place} has a different {noun} ({other_key}); {source} wins. Try it: claude-ping --env-file {other_file}
 {typed}: other users see command lines (ps), but not ANTHROPIC_CUSTOM_HEADERS
 {sampling}: current SDKs send anthropic-version 2026-10-21, which refuses it; see --sdk
 max_tokens {long_reply}: SDKs refuse more than 21,333 without --stream
@@ -184,6 +183,7 @@ def differences(
             if match := re.search(pattern, "…" if one.is_foreign else one.value):
                 other = used.get(one.name, one).place
                 about_it = one._asdict() | {"where": one.where, "value": shown(one)}
+                about_it["place"] = one.place.removeprefix("the ")
                 about_it["part"] = mask(match.groupdict().get("part", ""))
                 about_it["hidden"] = other if other != one.place else None
                 yield from told([words], {**facts, **about_it})
@@ -196,7 +196,7 @@ def shown(found: Found) -> str:
 
 def network_facts(seen: Mapping[str, Found], base: Found) -> dict[str, Any]:
     """Return what both tables may say of the base URL, proxies and certificates."""
-    url = base.value.removesuffix("/")
+    url, place = base.value.removesuffix("/"), base.place.removeprefix("the ")
     root = re.sub(r"/v1(/messages)?/?$", "", url)
     named = {name: one for name, one in seen.items() if one.value}
     in_file = [one for name, one in named.items() if name in NETWORK and one.file]
@@ -214,7 +214,7 @@ def network_facts(seen: Mapping[str, Found], base: Found) -> dict[str, Any]:
         "other_bundle": next((name for name in BUNDLES if name in named), None),
         "proxyless": is_https and not proxy,
         "default_ca": is_https and "SSL_CERT_FILE" not in named,
-        "base_url_setting": url != DEFAULT_BASE_URL and f"{base.name}={mask(url)} ({base.place})",
-        "undoubled": root != url and f"{base.name}={mask(root)} ({base.place})",
+        "base_url_setting": url != DEFAULT_BASE_URL and f"{base.name}={mask(url)} ({place})",
+        "undoubled": root != url and f"{base.name}={mask(root)} ({place})",
         "proxied": host if is_proxied else None,
     }

@@ -51,9 +51,9 @@ internal error: internal
   • The server names another version: claude-ping -H 'anthropic-version: {wanted_version}'
   A retry must wait {unfit_wait}, more than --timeout {timeout} leaves, so there was none.
   • Wait for it: claude-ping --timeout {ample_timeout}
-  • [judged] {other_place} has a different {noun} ({other_key}). Try it: claude-ping --env-file {other_file}
+  • [judged] {other_place} has a different {noun} ({other_key}); {source} wins. Try it: claude-ping --env-file {other_file}
 == last
-  • {base_url_setting}: is it right? Without it: claude-ping --base-url https://api.anthropic.com
+  • [not_api] {base_url_setting}: is it right? Without it: claude-ping --base-url https://api.anthropic.com
   • [not_api] The proxy {via} may have answered: is HTTPS_PROXY right?
 
 rate limit, 429: rate any about=rate key=accepted
@@ -67,12 +67,12 @@ model not found, 404: request any by=api about=model
   • Model IDs use hyphens, no spaces, dots or capital letters: {corrected}
   • {foreign_id} is an ID of Bedrock, Vertex AI or OpenRouter, or an alias of Claude Code; here they look like claude-haiku-5-5.
   • Closest models for this key: {closest}
-  • See them all: claude-ping --models
+  • [billable] See them all: claude-ping --models
 model not offered: request any about=model
 < gateway 503 model_not_found: No available channel for model {model}
   {speaker} does not offer {model} to this key.
   • Closest models for this key: {closest}
-  • See what it offers: claude-ping --models
+  • [billable] See what it offers: claude-ping --models
   • Or ask whoever runs {host}.
 no credit, credit: account any by=api about=money key=accepted says=credit balance
 < 400 invalid_request_error: Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.
@@ -102,7 +102,7 @@ billing: account any by=api about=money key=accepted
   • Look at https://platform.claude.com/settings/billing; a subscription and API keys are paid for separately.
 no money at the gateway: account any about=money
 < gateway 403 insufficient_balance: Your balance is insufficient, please top up.
-  {speaker} says that the account behind this key there cannot pay. It is not Anthropic's.
+  {speaker} says that the account behind this key, its own and not Anthropic's, cannot pay.
   • Ask for less: claude-ping --max-tokens {affordable}
   • [card] It wants a payment card in the account there.
   • Add money to, or raise the limit of, the account at {host}.
@@ -158,6 +158,7 @@ workspace needed: request 400 by=api key=accepted says=anthropic-workspace-id
 path not found: request 404 by=api
 < 404 not_found_error: Not found
   No such path on the API, or {model} is not for this key.
+  [list] No such path on the API: check the base URL.
   • Remove /v1: {undoubled}
   • Has the key access to the workspace {workspace}?
   • Closest models for this key: {closest}
@@ -166,16 +167,16 @@ too large, 413: request 413
   [api_or_edge] The API takes 32 MB at the most.
   [not_api] {speaker} has a limit of its own (nginx: 1 MB unless set).
   • Shorten the prompt or the payload.
-not a message, html, not a list of models, event not JSON: protocol 4xx by=way says=^an HTML page
+not a message, html: protocol 4xx by=way says=^an HTML page
 < way 404 html: Page not found
   ✗ not the Messages API: HTTP {status} with {message}
-  {speaker} answered something else than was asked for.
+  {speaker} answered, but not as the Messages API does.
   • [list] Send a message instead: claude-ping hello
   • Remove /v1: {undoubled}
   • [remote] [page] A captive portal? Open any page in a browser.
 wrong path: request 404|405
 < gateway 404: Cannot POST /v1/messages
-  There is nothing at this path of {host}.
+  No such path on {host}.
   • [list] This gateway lists no models. Send a message instead: claude-ping hello
   • Remove /v1: {undoubled}
 invalid request, 400: request 4xx
@@ -239,7 +240,7 @@ connection refused: network
   ✗ connection refused: {dialled_port} ({address})
   • Is the proxy running on {via}?
   • Is the gateway running on {loopback}? In a container, localhost is the container itself.
-  • [remote] Nothing is listening there, or a firewall rejects it. Try another network.
+  • [connecting] Nothing is listening there, or a firewall rejects it. Try another network.
 unreachable: network
 ! TCP: Network is unreachable
   ✗ {dialled_port} is unreachable: {message}

@@ -182,7 +182,7 @@ def _rehearsal(name: str) -> str:
     from claude_ping import simulator  # noqa: PLC0415 a web server, only for rehearsals
 
     if name not in (*simulator.NAMES, "list"):
-        raise Misuse(f"knows no {name!r}\n{_listing()}")
+        raise Misuse(f"unknown name {name!r}\n{_listing()}")
     return name
 
 

@@ -117,7 +117,7 @@ class Caller(NamedTuple):
                     are_named &= is_named
                     message.add(event)
                 elif not message.is_complete:
-                    raise Failure("event not JSON", api.one_line(text))
+                    raise Failure("not a message", api.one_line(text))
             for block_and_text in message.new_texts.items():
                 exchange.first_text = exchange.first_text or sum(exchange.durations().values())
                 self.post(block_and_text)

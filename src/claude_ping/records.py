@@ -193,7 +193,6 @@ class Exchange:
         self.proxy: str | None = None  # its URL, user and password included
         self.via: str | None = None  # the proxy's host:port
         self.ca_file: str | None = None  # SSL_CERT_FILE, which alone is trusted then
-        self.silent: list[str] = []  # addresses that did not answer in their time
         self.refused_wait: float | None = None  # seconds asked for that the deadline forbids
         self.retries: list[tuple[str, float]] = []  # why, and after how many seconds
         self.earlier: list[dict[Phase, float]] = []  # how long the phases of past attempts took
@@ -206,6 +205,7 @@ class Exchange:
             self.earlier.append(self.durations())
         self.attempts = attempt
         self.address: str | None = None  # the one dialled
+        self.silent: list[str] = []  # those dialled before it that did not answer in time
         self.phase = Phase.SETTINGS
         self.moments: list[tuple[Phase, float]] = []  # when each phase began
         self.finished: float | None = None
@@ -243,7 +243,6 @@ class Report:
         self.failure: Failure | None = None  # what is certain, while more is looked up
         self.warnings: list[str] = []
         self.total = 0.0  # seconds
-        # The verdict.
         self.exit_code = ExitCode.INTERNAL
         self.fault: str | None = None  # the row of the table of failures
         self.speaker: str | None = None  # who answered: "api", "edge", "gateway", "way"

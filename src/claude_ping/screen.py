@@ -63,7 +63,7 @@ def read_text(file: str | int, most: int) -> str:
         text = data[:most].decode()
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} is not UTF-8 text, but UTF-16 or other") from None
+        raise ValueError(f"line {line} is not UTF-8 text (UTF-16?)") from None
     except (OSError, ValueError) as error:  # the latter of a path
         raise ValueError(getattr(error, "strerror", None) or str(error)) from None
     if len(data) > most:

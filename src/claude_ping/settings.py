@@ -17,7 +17,6 @@ BASE_URL = "ANTHROPIC_BASE_URL"
 WORKSPACE_ID = "ANTHROPIC_WORKSPACE_ID"
 CUSTOM_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 VARIABLES = (API_KEY, AUTH_TOKEN, BASE_URL, WORKSPACE_ID, CUSTOM_HEADERS)
-MAX_ENV_FILE = 1 << 16  # bytes
 MAX_TOKENS_UNSTREAMED = 21_333  # more than SDKs send without a stream
 
 
@@ -46,7 +45,7 @@ def _read_file(path: str, label: str) -> Layer:
     from dotenv.parser import parse_stream  # noqa: PLC0415
 
     try:
-        text = read_text(path, MAX_ENV_FILE)
+        text = read_text(path, 1 << 16)
     except ValueError as error:
         named = "--env-file " * ("No such file" in str(error))
         encode = "Save it as UTF-8 (in PowerShell: Set-Content -Encoding utf8)"
@@ -200,9 +199,8 @@ def _other(given: Found | None, layers: Sequence[Layer]) -> dict[str, Any]:
     """Tell of a different credential that the one in use hides."""
     names = "other_place", "other_key", "other_file"
     for one in _find(given.name, layers) if given else ():
-        if given and one.value == given.value:
-            continue
-        if not re.fullmatch(credential.PLACEHOLDER, one.value.strip()):
+        is_same = given is not None and one.value == given.value
+        if not (is_same or re.fullmatch(credential.PLACEHOLDER, one.value.strip())):
             return dict(zip(names, (one.place, str(one.secret), one.file), strict=True))
     return dict.fromkeys(names)
 

@@ -48,7 +48,7 @@ _HEADERS: dict[str, dict[str, str]] = json.loads("""{
   "anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-requests-remaining": "0"}}""")
 # What the rows of failures without an answer may say.
 _FACTS: dict[str, Any] = {"untrusted": 'issued by "Example Corp Root CA"', "expired": "1 day ago"}
-_FACTS |= {"not_before": "2027-01-01 00:00:00 UTC", "proxy_offers": "Basic", "proxy_basic": ""}
+_FACTS |= {"not_before": "2027-01-01 00:00:00 UTC", "proxy_offers": "Basic", "proxy_basic": True}
 
 
 def listing() -> Iterator[str]:
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif specimen.by == "api":
             details = {"error_code": specimen.code} if specimen.code else None
             body = {"type": "error", "error": error | {"details": details}}
-        self._send(specimen.status or 500, body, specimen.by, **headers)
+        self._send(specimen.status, body, specimen.by, **headers)
 
     def _send(self, status: int, body: Any, by: str = "api", **headers: str) -> None:
         sent = {"date": self.date_time_string()}

@@ -19,6 +19,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[list[tuple[bool, bytes]]]:
     """
     pieces: list[bytes] = []  # of the event that has begun
     is_return = False
+    # A last event without its blank line counts: some gateways end so.
     for chunk in chain(filter(None, chunks), [b"\n\n"]):
         # A line's end of two characters may be split.
         received = chunk.removeprefix(b"\n") if is_return else chunk

@@ -212,7 +212,7 @@ def _chunks(raw: http.client.HTTPResponse, exchange: Exchange) -> Iterator[bytes
             raise classify(error, exchange.phase) from error
 
 
-# Most specific first: all but two are OSErrors too, RemoteDisconnected is a ConnectionError and an
+# Most specific first: most are OSErrors too, RemoteDisconnected is a ConnectionError and an
 # HTTPException. The last text takes the place of Python's.
 _FAULTS: tuple[tuple[Any, str, str], ...] = (
     (TimeoutError, "no response", "timed out"),
