@@ -424,6 +424,13 @@ def test_a_stream_that_was_not_asked_for_is_no_answer(run: Run, key: str) -> Non
     assert not re.search("Hel|message_start", report["headline"])
 
 
+def test_a_text_in_place_of_a_message_is_the_headline(run: Run, key: str) -> None:
+    with serving(answer(200, b"All is well")) as server:
+        report = reported(run, "--base-url", server.url).report
+
+    assert report["headline"] == "not the Messages API: HTTP 200 with text: All is well"
+
+
 AT_THE_API: dict[str, tuple[Row, str, int, str]] = {
     "the edge, 413": (Row(413, said("!", type="request_too_large"), "32 MB", EDGE), M, 9, "1 MB"),
     "the edge without its trace": (Row(403, FORBIDDEN, "ountr & hort|plain"), M, 10, "mistyped"),
