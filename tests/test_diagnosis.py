@@ -177,6 +177,8 @@ WANTED_400 = {
                    "•1 .*-H .*x-portkey-"),
     "a version": Row(400, invalid("anthropic-version: 2023-06-01 is not supported, use 2026-10-21"),
                      "•1 .*(--sdk|2026-10-21)"),
+    "a version that must be": Row(400, invalid("anthropic-version must be 2026-10-21"),
+                                  "•1 .*-H 'anthropic-version: 2026-10-21'"),
     "a parameter": Row(400, said("'max_tokens' is unknown. Use 'max_completion_tokens' instead."),
                        "•1 .*max_completion_tokens"),
     "a missing one": Row(400, said("Missing required parameter: 'top_q'."), "•1 .*top_q"),
@@ -424,11 +426,33 @@ def test_a_stream_that_was_not_asked_for_is_no_answer(run: Run, key: str) -> Non
     assert not re.search("Hel|message_start", report["headline"])
 
 
-def test_a_text_in_place_of_a_message_is_the_headline(run: Run, key: str) -> None:
-    with serving(answer(200, b"All is well")) as server:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"All is well", "text: All is well"),
+        (b"<h1>All is well</h1>", 'an HTML page, "All is well"'),
+    ],
+)
+def test_what_comes_in_place_of_a_message_is_quoted(
+    run: Run, key: str, body: bytes, words: str
+) -> None:
+    with serving(answer(200, body)) as server:
         report = reported(run, "--base-url", server.url).report
 
-    assert report["headline"] == "not the Messages API: HTTP 200 with text: All is well"
+    assert report["headline"] == f"not the Messages API: HTTP 200 with {words}"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_another_key_in_a_file_is_the_first_hint_where_a_key_is_judged(
+    run: Run, key: str, status: int
+) -> None:
+    Path(".env").write_text(f"ANTHROPIC_API_KEY={key[:-4]}xxAA", "utf-8")
+    with serving(answer(status, error("some_error", "No."), OURS)) as server:
+        report = reported(run, "--base-url", server.url).report
+
+    told = r".env line 1 has a different key (…xxAA); the environment wins"
+    assert "".join(report["hints"]).startswith(told) is (status > 400)
+    assert any(warning.startswith(told) for warning in report["warnings"]) is (status == 400)
 
 
 AT_THE_API: dict[str, tuple[Row, str, int, str]] = {

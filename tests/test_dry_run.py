@@ -162,6 +162,7 @@ def test_a_secret_in_the_body_is_masked(run: Run, key: str, secret: str) -> None
 
     assert dry.code == 0
     assert secret not in dry.out + dry.err
+    assert "the body holds a secret" in dry.err
 
 
 @pytest.mark.usefixtures("key")

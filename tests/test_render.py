@@ -33,6 +33,19 @@ def test_every_form_looks_as_it_did(run: Run, golden: Golden, form: str) -> None
     golden(f"form{form}", f"{ran.out}---\n{client}")
 
 
+def test_the_timeline_shows_every_attempt(run: Run) -> None:
+    shown = run("--simulate", "overloaded-once", "-v").err
+
+    rows = re.findall(r"^  (attempt \d)? +(\w+) ", shown, re.MULTILINE)
+    phases = ["DNS", "TCP", "waiting", "download"]
+    assert [phase for _, phase in rows if phase in [*phases, "pause"]] == [
+        *phases,
+        "pause",
+        *phases,
+    ]
+    assert [label for label, _ in rows if label] == ["attempt 1", "attempt 2"]
+
+
 CONTENT: dict[str, tuple[Any, str]] = {
     "two texts": (
         [{"type": "text", "text": "a\nb"}, {"type": "text", "text": ""}],

@@ -8,6 +8,7 @@ import ssl
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,6 +246,15 @@ def test_a_proxy_for_the_other_scheme_is_the_first_hint(
     report = judge(run, FAR, "--retries", "0", code=code, says="•1 HTTP_PROXY is set.*HTTPS_PROXY")
 
     assert report["request"]["proxy"] is None
+
+
+def test_of_what_a_file_sets_for_the_network_a_proxy_is_named_first(
+    run: Run, monkeypatch: Patch
+) -> None:
+    Path(".env").write_text(f"SSL_CERT_FILE=ca.pem\nHTTPS_PROXY={PROXY}\n", "utf-8")
+    resolve(monkeypatch, NO_NAME)
+
+    judge(run, FAR, "--retries", "0", code=11, says=r"•1 \.env line 2: HTTPS_PROXY=")
 
 
 # The one clock.
@@ -493,6 +503,7 @@ def test_no_proxy_is_used_for(run: Run, monkeypatch: Patch, trusted: Any, far: b
 
 PAUSED: dict[str, tuple[bytes, int, str]] = {
     "a reply": (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", 6, "response unfinished"),
+    "a refusal": (b"HTTP/1.1 400 X\r\ncontent-length: 99\r\n\r\n{", 9, "invalid request"),
     "an error": (b"HTTP/1.1 401 X\r\ncontent-length: 99\r\n\r\n{", 4, "key refused by the gateway"),
 }
 

@@ -49,7 +49,13 @@ def run(args: Namespace, refusal: Exception | None, screen: Screen) -> int:
         last = copy(report)  # the other threads may be filling theirs still
         seconds, phase = time.monotonic() - report.started, report.exchange.phase.value
         _judge(Failure("interrupted", f"interrupted after {seconds:.1f} s while {phase}"), last)
-        thread = Thread(target=_last_words, args=(args, last, screen), daemon=True)
+
+        def publish() -> None:
+            screen.last_words(last.headline)
+            if args.json:
+                screen.out(_document(args, last))
+
+        thread = Thread(target=publish, daemon=True)
         thread.start()
         thread.join(LAST_WORDS)
         return last.exit_code.value
@@ -115,6 +121,8 @@ def _ask(args: Namespace, report: Report, post: Post, layers: list[Layer]) -> An
     request = api.message_request(found, body, data=None if overrides else data, sdk=args.sdk)
     request = api.models_request_like(request) if args.models else request
     report.settings, report.request = found, api.shown(request)
+    if args.dry_run and report.request.data != request.data:
+        report.warnings.append("the body holds a secret: it is masked in the command, so not sent")
     report.warnings += found.warnings
     file, is_file, _ = found.credential.source.partition(" line ")
     if args.dry_run and not args.json and is_file:
@@ -193,12 +201,6 @@ def _publish_failure(args: Namespace, report: Report, screen: Screen) -> None:
         screen.err(machine.workflow_command(report), is_command=True)
     elif args.quiet:
         screen.err(machine.short(report))
-
-
-def _last_words(args: Namespace, report: Report, screen: Screen) -> None:
-    screen.last_words(report.headline)
-    if args.json:
-        screen.out(_document(args, report))
 
 
 def _document(args: Namespace, report: Report) -> str:

@@ -14,7 +14,6 @@ from claude_ping.screen import mask, read_text, unprintable
 API_KEY = "ANTHROPIC_API_KEY"
 AUTH_TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 a variable's name
 CONSOLE_KEYS = "https://platform.claude.com/settings/keys"
-KEY_LENGTH = 108  # characters of every sk-ant-api03- key so far
 
 # What is longer than 60 characters may be a key that looks like a placeholder by chance.
 PLACEHOLDER = r"""(?ix) (?=.{1,60}$) ( .*(\.\.\.|…).* | (sk-)?(ant-)?(api\d\d-)?[x*_-]+
@@ -80,7 +79,7 @@ def facts(credential: Credential, *, sdk: bool, is_home: bool) -> dict[str, Any]
     """Return what the table of failures may say of the credential."""
     kind, secret, name, source = credential
     value, is_key_header = secret.reveal(), kind == "api_key" and not sdk
-    is_usual = not value.startswith("sk-ant-api03-") or len(value) == KEY_LENGTH
+    is_usual = not value.startswith("sk-ant-api03-") or len(value) == 108  # as all so far
     rows = (row.split(" | ") for row in _OTHER_KINDS.strip().split("\n"))
     shown = f"{kind} {value}"
     others = (other for other, start in rows if re.match(rf"({kind} )?({start})", shown))
@@ -167,8 +166,8 @@ def no_key(layers: Sequence[Layer]) -> Failure:
 # Variable, its value, and why a CI runner has no key; the first that fits.
 _CI_REASONS = r"""
 GITHUB_ACTOR | dependabot\[bot\] | Dependabot is given secrets of its own: Settings, Secrets.
-GITHUB_EVENT_NAME | push|schedule | The step needs env: {secret}; called workflows: secrets: inherit
-GITHUB_ACTIONS | true | Pull requests from forks get no secrets; else the step needs env: {secret}
+GITHUB_EVENT_NAME | push|schedule | The step needs env: {secret}; a called workflow needs secrets: inherit
+GITHUB_ACTIONS | true | Pull requests from forks are given no secrets. Otherwise the step needs env: {secret}
 GITLAB_CI | .+ | GitLab gives protected variables to protected branches only: Settings, CI/CD.
 TF_BUILD | .+ | Azure Pipelines gives a secret only to the step that maps it: env: {name}: $({name})
 """

@@ -69,10 +69,8 @@ def is_home(report: Report) -> bool:
 
 
 def speaker(answer: Answer, kind: str | None, report: Report) -> str:
-    """Tell who answered: "api", its "edge", a "gateway", or something on the "way".
-
-    Only a request-id header of its own form makes an answer the API's; one in a body is copied.
-    """
+    """Tell who answered: "api", its "edge", a "gateway", or something on the "way"."""
+    # Only the header makes an answer the API's: a request_id in a body is copied.
     if answer.headers.get("request-id", "").startswith("req_"):
         return "api"
     if is_home(report):
@@ -122,6 +120,7 @@ def facts(failure: Failure, report: Report) -> dict[str, Any]:
         "now": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "phase": report.exchange.phase.value,
         "page": message.startswith("an HTML page"),
+        "client_certificate": "certificate required" in message,
     }
     if settings and request:
         found |= {**settings.facts, **_of_request(failure, request), **_of_host(report, request)}
@@ -138,8 +137,8 @@ def _of_request(failure: Failure, request: Request) -> dict[str, Any]:
 
         closest = get_close_matches(model.lower(), others[:1000], n=3, cutoff=0.4) or others[:3]
     corrected = re.sub(r"(\d)\.(?=\d)", r"\1-", re.sub(r"\s+", "-", model.strip()).lower())
-    foreign = r"anthropic\.|-v\d+:\d|[@/]|^(opus|opusplan|sonnet|haiku|fable|default)(\[1m\])?$"
-    is_foreign = re.search(foreign, model)
+    is_foreign = re.search(r"anthropic\.|-v\d+:\d|[@/]", model)
+    is_alias = re.fullmatch(r"(opus|opusplan|sonnet|haiku|fable|default)(\[1m\])?", model)
     return {
         "list": request.method == "GET",
         "billable": request.method == "POST",
@@ -148,6 +147,7 @@ def _of_request(failure: Failure, request: Request) -> dict[str, Any]:
         "model": model or None,
         "closest": ", ".join(closest) or None,
         "foreign_id": model if is_foreign else None,
+        "alias": model if is_alias else None,
         "corrected": corrected if corrected != model and not is_foreign else None,
     }
 
@@ -201,16 +201,19 @@ def _of_host(report: Report, request: Request) -> dict[str, Any]:
 def _of_answer(failure: Failure, answer: Answer, report: Report) -> dict[str, Any]:
     headers, message, wait = answer.headers, failure.message, report.exchange.refused_wait
     found = {name: re.search(said, message, re.IGNORECASE) for name, said in MENTIONED.items()}
+    sent = report.request.headers if report.request else {}
+    versions = re.findall(r"\b20\d\d-\d\d-\d\d\b", message) if "version" in message else ()
+    others = (version for version in versions if version != sent.get("anthropic-version"))
     return {
         **{name: match and match[match.lastindex or 0] for name, match in found.items()},
-        **credential.wanted(message, answer, report.request.headers if report.request else {}),
+        **credential.wanted(message, answer, sent),
+        "wanted_version": next(others, None),
         "status": answer.status,
         "organization": headers.get("anthropic-organization-id", "of this key"),
         "cf_ray": headers.get("cf-ray"),
         "location": headers.get("location", "nowhere"),
         "judged": status_of(failure) in (401, 403) or "disabled" in message,
         "mute": subject(failure, report) == "nothing",
-        "timed_out": answer.status == 504,
         "limits": " ".join(exhausted_limits(headers)) or None,
         "unfit_wait": in_words(wait) if wait else None,
         "ample_timeout": f"{wait + report.timeout + 0.5:.0f}" if wait and wait < 86_400 else None,

@@ -150,7 +150,6 @@ ANTHROPIC_AUTH_TOKEN | \S | {where} is set beside {key}, which is sent; SDKs bef
 ANTHROPIC_BASE_URL | ^\s*$ | {where} is empty: the Python SDK uses it as it is, and fails; here it counts as not set
 ANTHROPIC_BASE_URL | //$ | {where} ends in //: requests go to //v1/messages, as with SDKs
 ANTHROPIC_BASE_URL | (?P<part>/v1(/messages)?)/?$ | {where} ends in {part}, and /v1/messages is appended to it, as by SDKs
-ANTHROPIC_BASE_URL | \S | some gateways accept only one of: {dialect} (sent), or authorization: Bearer and 2026-10-21 (--sdk)
 ANTHROPIC_WORKSPACE_ID | \S | {where} is sent here, but not by SDKs: ANTHROPIC_CUSTOM_HEADERS='anthropic-workspace-id: …'
 ANTHROPIC_CUSTOM_HEADERS | (?im)^\s*(?P<part>authorization|x-api-key)\s*: | {where} has {part}: it alone is sent here; SDKs send x-api-key beside the key
 ANTHROPIC_CUSTOM_HEADERS | (?m)^[^:\n]*[^:\s][^:\n]*$ | {where}: a line has no colon and is ignored, as by SDKs
@@ -164,6 +163,7 @@ BUNDLES | . | [default_ca] {where} is set, but Python and the SDK read only SSL_
 """
 # What else may surprise.
 _DOUBTS = """
+some gateways accept only one of: {dialect} (sent), or authorization: Bearer and 2026-10-21 (--sdk)
 {suspicion}
 {other_place} has a different {noun} ({other_key}); {source} wins. Try it: claude-ping --env-file {other_file}
 {typed}: other users see command lines (ps), but not ANTHROPIC_CUSTOM_HEADERS
@@ -199,7 +199,7 @@ def network_facts(seen: Mapping[str, Found], base: Found) -> dict[str, Any]:
     url, place = base.value.removesuffix("/"), base.place.removeprefix("the ")
     root = re.sub(r"/v1(/messages)?/?$", "", url)
     named = {name: one for name, one in seen.items() if one.value}
-    in_file = [one for name, one in named.items() if name in NETWORK and one.file]
+    in_file = [named[name] for name in NETWORK if name in named and named[name].file]
     proxy, ca_file = named.get("HTTPS_PROXY"), named.get("SSL_CERT_FILE")
     is_https, host = url.startswith("https:"), urlsplit(url).hostname or ""
     exempt = rf"(^|[,/\s])({re.escape(host)}|\*|127\.[\d.]+/\d+)(:\d*)?\s*(,|$)"

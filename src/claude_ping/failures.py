@@ -65,7 +65,8 @@ model not found, 404: request any by=api about=model
 < 404 not_found_error: model: {model}
   The model {model} is unknown, retired, or not for this organization.
   • Model IDs use hyphens, no spaces, dots or capital letters: {corrected}
-  • {foreign_id} is an ID of Bedrock, Vertex AI or OpenRouter, or an alias of Claude Code; here they look like claude-haiku-5-5.
+  • {foreign_id} is an ID of Bedrock, Vertex AI or OpenRouter; here they look like claude-haiku-5-5.
+  • {alias} is an alias of Claude Code; here model IDs look like claude-haiku-5-5.
   • Closest models for this key: {closest}
   • [billable] See them all: claude-ping --models
 model not offered: request any about=model
@@ -92,7 +93,7 @@ spend limit: account any by=api about=money key=accepted says=usage limits|spend
   • Otherwise wait until {regain}.
 organization disabled: account any by=api about=money key=accepted says=organization (has been|is) (disabled|on hold)|organization_on_hold
 < 400 invalid_request_error: This organization has been disabled.
-  The key belongs to the organization {organization}, which may not send messages.
+  The organization {organization} may not send messages.
   • Often it is an old key of another organization: is {source} the right place?
   • Appeal: {appeal_url}
   • Otherwise ask support, with the request-id: https://support.claude.com
@@ -200,7 +201,6 @@ server error, 500: server 5xx
 < 500 api_error: Internal server error
   [api_or_edge] Neither the key nor the request is at fault.
   • Try again later: {status_page}
-  • [timed_out] A smaller --max-tokens or --stream takes less time.
   • [api] If it persists, send the request-id to https://support.claude.com
   • [gateway] If it persists, ask whoever runs {host}.
 redirect: protocol 3xx
@@ -265,6 +265,7 @@ no response, hang: network
 response unfinished: network
 ! READING: timed out
   ✗ the response was not complete within {timeout} s
+  [billable] The response had begun; it may be billed.
   • Allow more time: claude-ping --timeout {longer}
 out of time: network
 ! SETTINGS: timed out
@@ -336,6 +337,7 @@ TLS failed: connection
 ! TLS: sslv3 alert handshake failure
   ✗ the TLS handshake with {host} failed: {message}
   This Python speaks TLS with {openssl}.
+  • [client_certificate] It demands a TLS client certificate, which claude-ping cannot send.
 """
 
 # What rows may quote of an answer's message.
@@ -345,7 +347,6 @@ MENTIONED = {
     "affordable": r"afford (?:up to |only )?(\d+)|only (\d+) (?:more )?tokens",
     "card": r"(\bcard\b|payment method)",
     "cloudflare_error": r"\b52\d:? +([A-Z][\w -]+)",
-    "wanted_version": r"\b(?:use|needs?|requires?|expects?|supports?|versions:) ['\"`]?(20\d\d-\d\d-\d\d)",
     "wanted_parameter": r"^([\w.]+): field required|use ['\"`]?([a-z_][\w.]*)['\"`]? instead"
     r"|(?:missing|required)\b.{0,30}?(?:parameter|field|argument)\b:? ['\"`]?([a-z_][\w.]*)"
     r"|['\"`]([a-z_][\w.]*)['\"`]? (?:parameter |field )?is (?:a )?required",

@@ -94,7 +94,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         args, unknown = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise Misuse(str(error).removeprefix("argument ")) from None
-    if options := [word for word in unknown if word.startswith("-") and word != "-"]:
+    if options := [word for word in unknown if re.match("-.", word) and "--" not in argv]:
         raise _unknown(options[0])
     if unknown:
         line = " ".join(filter(None, [args.prompt, *unknown]))

@@ -15,7 +15,6 @@ from claude_ping import api, stream, transport
 from claude_ping.records import Answer, Exchange, Failure, Phase, Report, Request
 from claude_ping.screen import mask
 
-HINT_TIMEOUT = 5.0  # seconds
 RETRIED = (408, 409, 429, *range(500, 600))
 
 
@@ -47,7 +46,7 @@ class Caller(NamedTuple):
         """Return the request to the newest of the default's line; else raise, with all models."""
         report = self.report
         report.failure = failure
-        exchange = Exchange(min(report.exchange.deadline, time.monotonic() + HINT_TIMEOUT))
+        exchange = Exchange(min(report.exchange.deadline, time.monotonic() + 5))  # seconds
         exchange.proxy, exchange.ca_file = report.exchange.proxy, report.exchange.ca_file
         ids: list[str] = []
         with suppress(Failure):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from claude_ping import __version__
 from claude_ping.records import DEFAULT_BASE_URL, ExitCode, Phase, Report
-from claude_ping.screen import inline, mask, visible
+from claude_ping.screen import inline, visible
 
 Paint = Callable[[str, str], str]
 
@@ -153,9 +153,6 @@ def details(report: Report, client: Mapping[str, str], paint: Paint) -> Iterator
         yield paint("bold", inline(f"< {answer.status} {answer.reason}".rstrip()))
         for name, value in answer.headers.items():
             yield inline(f"< {name}: {'…' if name == 'set-cookie' else value}")
-        if report.exit_code:
-            body = inline(mask(answer.body[: 4 * MAX_BODY].decode("utf-8", "replace")))
-            yield f"< {body[:MAX_BODY]}{'…' if len(body) > MAX_BODY else ''}"
     yield from _timeline(report, paint)
     versions = [f"claude-ping {__version__}", f"Python {client['python']}", client["openssl"]]
     now = time.strftime(CLOCK, time.gmtime())

@@ -69,7 +69,7 @@ def read_text(file: str | int, most: int) -> str:
     if len(data) > most:
         raise ValueError(f"it is larger than {most >> 10} KiB")
     if "\0" in text:
-        raise ValueError("it is UTF-16 or binary")
+        raise ValueError("it holds NUL characters (UTF-16?)")
     return text
 
 

@@ -178,7 +178,7 @@ def _refuse_collecting(typed: list[str], found: Mapping[str, Found], last: Layer
     """Let a found file choose where to send, by URL or Host, only what it holds itself."""
     sent = [found.get(API_KEY) or found.get(AUTH_TOKEN), *map(found.get, VARIABLES[2:])]
     base, custom = found.get(BASE_URL), found.get(CUSTOM_HEADERS)
-    if base and base.file == last.label and not endpoint.is_home(base.value):
+    if base and base.file == last.label and base.value.removesuffix("/") != endpoint.HOME.value:
         chooser, target = base, "" if base.is_foreign else mask(base.value.removesuffix("/"))
     elif custom and custom.file == last.label and re.search(r"(?im)^\s*host\s*:", custom.value):
         chooser, target = custom, ""

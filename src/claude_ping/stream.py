@@ -1,4 +1,7 @@
-"""A streamed reply: bytes to server-sent events, events to the message they add up to. No I/O."""
+"""A streamed reply: bytes to server-sent events, events to the message they add up to. No I/O.
+
+The format of events: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,7 @@ _GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delt
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[list[tuple[bool, bytes]]]:
-    """Yield, chunk by chunk, the events it completes: whether each is named, and its data.
-
-    The format: https://html.spec.whatwg.org/multipage/server-sent-events.html
-    """
+    """Yield, chunk by chunk, the events it completes: whether each is named, and its data."""
     pieces: list[bytes] = []  # of the event that has begun
     is_return = False
     # A last event without its blank line counts: some gateways end so.

@@ -152,12 +152,9 @@ class _Handler(urllib.request.AbstractHTTPHandler):
         return self.do_open(partial(_Connection, exchange=self.exchange), request)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """Trust what official SDKs do: SSL_CERT_FILE alone where it is set, else the system's CAs.
-
-        They do not insist on RFC 5280 to the letter for those, as Python does since 3.13.
-        """
+        """Trust what official SDKs do: SSL_CERT_FILE alone where it is set, else the system's."""
         context = ssl.create_default_context(cafile=self.exchange.ca_file)
-        if not self.exchange.ca_file:
+        if not self.exchange.ca_file:  # SDKs do without Python 3.13's strictness (RFC 5280)
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.set_alpn_protocols(["http/1.1"])
         connection = partial(_Connection, exchange=self.exchange, tls=context)
