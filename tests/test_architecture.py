@@ -40,7 +40,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "cli": (
         "api credential diagnosis endpoint machine options ping records render screen settings"
         " simulator",
-        "dotenv os queue ssl threading time",
+        "dotenv os ssl threading time",
     ),
 }
 # What a run loads of ours beside what every run needs: lean runs are quick runs.

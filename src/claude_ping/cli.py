@@ -1,4 +1,4 @@
-"""One run, asked and published. The main thread waits for Ctrl-C, one prints, one does the work."""
+"""One run: one thread asks, one keeps the clock and publishes, the main one waits for Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import shlex
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from queue import Empty, Queue
-from threading import Thread
+from threading import Lock, Thread
 
 from claude_ping import api, endpoint, options, render, settings
 from claude_ping.records import Answer, ExitCode, Failure, Layer, Report
 from claude_ping.screen import Screen, inline, mask
 
-News = str | tuple[int, str]  # a notice, or text of a stream and which block it belongs to
-Post = Callable[[News], None]
+Post = Callable[[str | tuple[int, str]], None]  # takes a notice, or new text of which block
 Outcome = Answer | Exception | None  # None of a dry run
 
 SIMULATED_KEY = "sk-ant-api03-" + "simulated" * 10 + "-SIAA"
@@ -64,33 +62,37 @@ def run(args: Namespace, refusal: Exception | None, screen: Screen) -> int:
 
 def _supervise(args: Namespace, report: Report, screen: Screen) -> Outcome:
     """Have the work done in a thread: no deadline ends a name look-up, or the reading of a pipe."""
-    news: Queue[News | Outcome] = Queue(64)  # a slow reader of our output slows our reading
+    outcomes: list[Outcome] = []
+    turn = Lock()  # to print; for good where time is up
+
+    def post(news: str | tuple[int, str]) -> None:
+        with turn:
+            if isinstance(news, str) and not args.quiet:
+                screen.err(inline(news))
+            elif not isinstance(news, str) and not (args.quiet or args.json or args.raw):
+                screen.partial(*news)
 
     def work() -> None:
         try:
-            news.put(_work(args, report, news.put))
+            outcomes.append(_work(args, report, post))
         except Exception as failure:  # noqa: BLE001 a bug is reported like any failure
-            news.put(failure)
+            outcomes.append(failure)
 
-    Thread(target=work, daemon=True).start()
+    worker = Thread(target=work, daemon=True)
+    worker.start()
     while True:
         remaining, seconds = report.exchange.remaining + GRACE, time.monotonic() - report.started
-        try:
-            one = news.get(timeout=max(min(remaining, TICK), 0))
-        except Empty:
-            if remaining <= 0:
-                from claude_ping import ping  # noqa: PLC0415 not for what needs no network
+        worker.join(max(min(remaining, TICK), 0))
+        if outcomes:
+            return outcomes[0]
+        if remaining <= 0:
+            from claude_ping import ping  # noqa: PLC0415 not for what needs no network
 
-                return ping.timed_out(report)
-            if seconds >= 1 and not args.quiet:
+            turn.acquire()
+            return ping.timed_out(report)
+        if seconds >= 1 and not args.quiet:
+            with turn:
                 screen.tick(f"{report.exchange.phase.value}, {seconds:.0f} s")
-            continue
-        if one is None or isinstance(one, (Answer, Exception)):
-            return one
-        if isinstance(one, str) and not args.quiet:
-            screen.err(inline(one))
-        elif not isinstance(one, str) and not (args.quiet or args.json or args.raw):
-            screen.partial(*one)
 
 
 def _work(args: Namespace, report: Report, post: Post) -> Answer | None:
